@@ -1,0 +1,35 @@
+import { defineConfig } from "vitest/config";
+
+/**
+ * One project per need: `tidy` and `unit` need nothing, `worker` a workerd process, `simulation`
+ * a seed, `conformance` a backend, `e2e` a whole platform.
+ */
+const project = (name: string, options: Record<string, unknown> = {}) => ({
+  test: {
+    name,
+    environment: "node" as const,
+    include: [`test/${name}/**/*.test.ts`],
+    ...options,
+  },
+});
+
+// Platforms share the machine's few cores: more than two at once measure each other.
+const platform = { maxWorkers: 2, testTimeout: 60_000, hookTimeout: 60_000 };
+
+export default defineConfig({
+  test: {
+    reporters: process.env["VITEST_JSON"]
+      ? ["default", ["json", { outputFile: process.env["VITEST_JSON"] }]]
+      : ["default"],
+    slowTestThreshold: 1_000,
+    passWithNoTests: true,
+    projects: [
+      project("tidy"),
+      project("unit"),
+      project("worker", platform),
+      project("simulation", { testTimeout: 60_000 }),
+      project("conformance", platform),
+      project("e2e", platform),
+    ],
+  },
+});
