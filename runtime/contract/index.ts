@@ -1,0 +1,113 @@
+/** The leaf that both type worlds share: words, shapes, limits, errors. Imports nothing. */
+export {
+  ROLES,
+  roleAllows,
+  type Role,
+  type DeployMetadata,
+  type DeployResult,
+  type FunctionSummary,
+  type FunctionDetail,
+  type VersionSummary,
+  type TrafficRequest,
+  type NamespaceSummary,
+  type NamespaceRequest,
+  type SecretSummary,
+  type TokenSummary,
+  type TokenCreated,
+  type UsageRow,
+  type UsageReport,
+  type PlatformStatus,
+  type List,
+} from "./admin.ts";
+export { AssertionFailed, assert, unreachable } from "./assert.ts";
+export {
+  CALL_HEADER,
+  REPLY_HEADER,
+  PRIVATE_PREFIX,
+  PUBLIC_HEADERS,
+  type CallEnvelope,
+  type CallReply,
+  type CallOutcome,
+  type CallRecord,
+  type LogLevel,
+  type LogLine,
+  type Span,
+  type TelemetryBatch,
+} from "./call.ts";
+export { systemClock, systemRandom, type Clock, type Random } from "./clock.ts";
+export {
+  PROBATION_SLOT,
+  CELL_CONTROL,
+  suspectKey,
+  GATEWAY_CONTROL,
+  HOST_CONTROL,
+  CRUMB_START,
+  type CellStatus,
+  type ProbeRequest,
+  type ProbeReply,
+  type PressureReport,
+  type SuspectKey,
+  type CellState,
+  type CellInfo,
+  type CellsReport,
+  type Verdict,
+  type HostMetrics,
+} from "./control.ts";
+export {
+  ERRORS,
+  IsolaError,
+  isErrorCode,
+  parseErrorData,
+  toIsolaError,
+  type Fault,
+  type ErrorEntry,
+  type ErrorCode,
+  type ErrorParts,
+  type ErrorData,
+} from "./errors.ts";
+export {
+  DEFAULT_COMPATIBILITY_DATE,
+  CONFIG_OPTIONS,
+  resolveConfig,
+  type BackendName,
+  type AuthMode,
+  type Egress,
+  type FunctionConfig,
+  type ResolvedConfig,
+} from "./function-config.ts";
+export {
+  DEFAULT_NAMESPACE,
+  isLabel,
+  checkFunctionName,
+  checkNamespaceName,
+  toHex,
+  newCallId,
+  functionKey,
+} from "./ids.ts";
+export { LIMITS, DEFAULT_QUOTAS, type Quotas } from "./limits.ts";
+export { RoutingTable, pickTarget } from "./routing-table.ts";
+export {
+  type FunctionForm,
+  type RouteTarget,
+  type FunctionRoute,
+  type CellPlacement,
+  type NamespaceRoute,
+  type RoutingChange,
+  type RoutingSnapshot,
+} from "./routing.ts";
+export {
+  SUPPLY,
+  type ModuleKind,
+  type BundleModule,
+  type Bundle,
+  type VersionSupply,
+  type SupplySnapshot,
+} from "./supply.ts";
+export {
+  parseTraceparent,
+  formatTraceparent,
+  newTrace,
+  childTrace,
+  type TraceContext,
+} from "./trace.ts";
+export { findUnjsonable, encodeJson, type Value } from "./values.ts";

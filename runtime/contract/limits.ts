@@ -1,0 +1,100 @@
+/**
+ * Every bound of the platform: value, unit (last word of the name), why, and what happens beyond.
+ * Relations between them are asserted when the module loads.
+ */
+import { assert } from "./assert.ts";
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+export const LIMITS = {
+  /** A function's bundle, all modules together. Beyond: `BUNDLE_TOO_LARGE`. workerd refuses 64 MiB. */
+  bundleMaxBytes: 32 * MIB,
+  /** Modules of one bundle. Beyond: `BUNDLE_TOO_LARGE`. */
+  bundleMaxModules: 1_000,
+  /** Plain and secret environment of one version, serialized. workerd refuses 1 MiB. Beyond: `CONFIG_INVALID`. */
+  envMaxBytes: 512 * KIB,
+  /** One secret. Beyond: `REQUEST_INVALID`. */
+  secretMaxBytes: 64 * KIB,
+  /** Body of a call of a data function, which is held in memory whole. Beyond: `BODY_TOO_LARGE`. */
+  dataBodyMaxBytes: 16 * MIB,
+  /** Input or result of `ctx.call`. workerd's RPC messages end at 32 MiB. Beyond: `BODY_TOO_LARGE`. */
+  callValueMaxBytes: 16 * MIB,
+  /** JSON body of an admin request. Beyond: `BODY_TOO_LARGE`. */
+  adminBodyMaxBytes: 1 * MIB,
+  /** Longest chain of calls between functions. Beyond: `CALL_DEPTH`. */
+  callDepthMax: 32,
+  /** How often one function may stand in one chain of calls. Beyond: `CALL_LOOP`. */
+  callRepeatMax: 8,
+  /** Time a cell has to evaluate a new version's modules. Beyond: `PROBE_TIMEOUT`. */
+  probeTimeoutMs: 1_000,
+  /** Time between the deadline's signal and the end of the invocation. */
+  graceMs: 1_000,
+  /** Longest `timeoutMs` of a function. */
+  timeoutMaxMs: 24 * 60 * 60 * 1_000,
+  /** Longest `maxBlockMs`. */
+  blockMaxMs: 60_000,
+  /** Isolates a cell keeps loaded; beyond, the least recently used idle one leaves. */
+  isolatesPerCell: 2_000,
+  /** Calls in flight in one cell; beyond, they wait in the gateway's queue. */
+  inFlightPerCell: 256,
+  /** Calls waiting in the gateway for one cell group. Beyond: `QUEUE_FULL`. */
+  queueMaxCalls: 4_096,
+  /** Calls of one namespace waiting in the gateway. Beyond: `QUEUE_FULL`. */
+  queueMaxCallsPerNamespace: 1_024,
+  /** Longest wait in the gateway's queue. Beyond: `CAPACITY`. */
+  queueWaitMaxMs: 10_000,
+  /** Longest wait for a restarting cell. Beyond: `CELL_RESTARTING`. */
+  restartWaitMaxMs: 5_000,
+  /** Body that the gateway keeps to repeat an idempotent call on another cell. */
+  retryBodyMaxBytes: 64 * KIB,
+  /** Convictions within `convictionWindowMs` until a version is quarantined. */
+  convictionsToQuarantine: 3,
+  /** Time after which a conviction is forgotten. */
+  convictionWindowMs: 10 * 60 * 1_000,
+  /** Log lines kept per function, and their text together. Beyond: the oldest leave. */
+  logLinesPerFunction: 1_000,
+  logBytesPerFunction: 256 * KIB,
+  /** One log line. Beyond: cut, with a mark. */
+  logLineMaxBytes: 16 * KIB,
+  /** Log text that rides on a reply; beyond, it is flushed through the call scope. */
+  logReplyMaxBytes: 4 * KIB,
+  /** Log lines of one call between two flushes. Beyond: dropped and counted. */
+  logLinesPerFlush: 256,
+  /** Spans kept in memory. Beyond: the oldest leave. */
+  spansKept: 10_000,
+  /** Time the platform has to drain on SIGTERM; then what is left is ended. */
+  drainMs: 10_000,
+  /** Free space of the data directory below which deploys are refused. Beyond: `DISK_FULL`. */
+  diskReserveBytes: 16 * MIB,
+  /** Namespaces of one platform. Beyond: `QUOTA_EXCEEDED`. */
+  namespacesMax: 10_000,
+  /** Versions kept per function without traffic; older ones are collected. */
+  idleVersionsKept: 10,
+  /** A Unix socket's path, by the kernel's sockaddr_un. Beyond: `START_FAILED`. */
+  socketPathMaxBytes: 107,
+  /** Cell slots that the configuration names beforehand (workerd's topology is static). */
+  cellSlots: 16,
+} as const;
+
+assert(LIMITS.bundleMaxBytes < 64 * MIB, "a bundle within our limit is within workerd's");
+assert(LIMITS.callValueMaxBytes < 32 * MIB, "a call's value fits one RPC message");
+assert(LIMITS.envMaxBytes < MIB, "an environment within our limit is within workerd's");
+assert(
+  LIMITS.queueMaxCallsPerNamespace < LIMITS.queueMaxCalls,
+  "one namespace cannot fill the queue",
+);
+
+/** Default quotas of a namespace; an operator may change each. */
+export const DEFAULT_QUOTAS = {
+  /** Deployed functions. Beyond: `QUOTA_EXCEEDED`. */
+  functionsMax: 2_000,
+  /** Bytes of all live bundles. Beyond: `QUOTA_EXCEEDED`. */
+  bundleTotalMaxBytes: 1024 * MIB,
+  /** Calls a second, with a burst of one second; 0 = no bound. Beyond: `RATE_LIMITED`. */
+  callsPerSecondMax: 0,
+  /** Calls in flight; 0 = no bound. Beyond: `RATE_LIMITED`. */
+  inFlightMax: 0,
+} as const;
+
+export type Quotas = { -readonly [K in keyof typeof DEFAULT_QUOTAS]: number };

@@ -1,0 +1,70 @@
+/**
+ * Routing: names → versions and traffic, as gateway and cells hold it in memory.
+ *
+ * The registry numbers every change of a namespace (`revision`). Gateway and cells apply changes
+ * in order and never ask an actor per request; a deploy answers when every live cell has
+ * acknowledged its change.
+ */
+import type { AuthMode, BackendName, Egress } from "./function-config.ts";
+
+/** How a module answers: a plain function, an object or class with fetch, a class with RPC methods only. */
+export type FunctionForm = "data" | "http" | "entrypoint" | "rpc";
+
+/** What routing knows of one live version. */
+export interface RouteTarget {
+  readonly version: number;
+  /** Share of traffic in percent; the weights of a route add up to 100. */
+  readonly weight: number;
+  readonly backend: BackendName;
+  readonly form: FunctionForm;
+  readonly timeoutMs: number;
+  readonly maxBlockMs: number;
+  readonly maxInFlight: number;
+  readonly memoryMb: number;
+  readonly auth: AuthMode;
+  readonly idempotent: boolean;
+  readonly reuse: "shared" | "call";
+  readonly egress: Egress;
+  /** Generation of the namespace's secrets that the version uses; 0 if it uses none. */
+  readonly secretsGeneration: number;
+  readonly quarantined: boolean;
+}
+
+export interface FunctionRoute {
+  readonly namespace: string;
+  readonly name: string;
+  /** At least one; picked by weight. */
+  readonly targets: readonly RouteTarget[];
+}
+
+/** Cells of a namespace: shared by all, or some of its own. */
+export type CellPlacement = "shared" | "dedicated";
+
+export interface NamespaceRoute {
+  readonly namespace: string;
+  /** Counts every routing change of this namespace, from 1. */
+  readonly revision: number;
+  readonly cells: CellPlacement;
+  readonly callsPerSecondMax: number;
+  readonly inFlightMax: number;
+}
+
+/** A change as the registry announces it. Missing fields did not change. */
+export interface RoutingChange {
+  readonly namespace: string;
+  readonly revision: number;
+  /** Changed or new routes. */
+  readonly routes: readonly FunctionRoute[];
+  /** Names that are no more. */
+  readonly removed: readonly string[];
+  /** The namespace's own row; null when the namespace itself is removed. */
+  readonly row?: NamespaceRoute | null;
+  /** Versions that nothing names any more: their isolates leave. */
+  readonly collected: readonly { name: string; version: number }[];
+}
+
+/** Everything, for a gateway or a cell that starts. */
+export interface RoutingSnapshot {
+  readonly namespaces: readonly NamespaceRoute[];
+  readonly routes: readonly FunctionRoute[];
+}

@@ -1,0 +1,54 @@
+/**
+ * Supply socket: what a cell asks of the gateway. One socket per cell slot; the gateway knows the
+ * slot by the socket, never by what the cell says, and serves only the namespaces of its group.
+ *
+ * All bodies are JSON unless said otherwise; errors are `ErrorData` with the catalogue's status.
+ */
+import type { ResolvedConfig } from "./function-config.ts";
+import type { FunctionForm, RoutingSnapshot } from "./routing.ts";
+
+export const SUPPLY = {
+  /** GET → `RoutingSnapshot` of the group. */
+  snapshot: "/routing",
+  /** GET ?ns=&fn=&v= → `VersionSupply`. */
+  version: "/version",
+  /** GET ?ns=&fn=&v=&g= → JSON object of the secrets that the version names. */
+  secrets: "/secrets",
+  /** GET ?hash= → the bundle: JSON of `Bundle`. */
+  bundle: "/bundle",
+  /** POST `TelemetryBatch` → 204. */
+  telemetry: "/telemetry",
+  /** ANY: a call between functions that must not run in this cell; same headers as a cell call. */
+  call: "/call",
+} as const;
+
+export type ModuleKind = "js" | "cjs" | "text" | "json" | "wasm" | "data";
+
+/** One module of a bundle; `wasm` and `data` are base64. */
+export interface BundleModule {
+  readonly name: string;
+  readonly kind: ModuleKind;
+  readonly content: string;
+}
+
+/** A bundle as it is stored and hashed: SHA-256 over its JSON with modules sorted by name. */
+export interface Bundle {
+  /** Module that holds the default export. */
+  readonly main: string;
+  readonly modules: readonly BundleModule[];
+}
+
+/** What a cell needs to load a version, without secrets. */
+export interface VersionSupply {
+  readonly namespace: string;
+  readonly name: string;
+  readonly version: number;
+  /** Hex SHA-256 of the bundle. */
+  readonly bundleHash: string;
+  readonly form: FunctionForm;
+  /** Exported classes and objects besides the default, by name. */
+  readonly entrypoints: readonly string[];
+  readonly config: ResolvedConfig;
+}
+
+export type SupplySnapshot = RoutingSnapshot;
