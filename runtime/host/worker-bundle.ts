@@ -4,7 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type BuildOptions, type Plugin, build } from "esbuild";
 
@@ -58,7 +58,8 @@ function embedPlugin(root: string): Plugin {
     name: "embed",
     setup(context) {
       context.onResolve({ filter: /\?bundle$/ }, (args) => ({
-        path: join(args.resolveDir, args.path.slice(0, -"?bundle".length)),
+        // Relative, so that a build says nothing of the machine that made it.
+        path: relative(root, join(args.resolveDir, args.path.slice(0, -"?bundle".length))),
         namespace: "embed",
       }));
       context.onLoad({ filter: /.*/, namespace: "embed" }, async (args) => {
