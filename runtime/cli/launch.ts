@@ -31,7 +31,7 @@ function pinnedNode(): string | undefined {
 
 /** Ends the program when this launcher is gone, however it went: the channel closes with it. */
 const FOLLOW_LAUNCHER =
-  "data:text/javascript,process.channel.unref();" +
+  "data:text/javascript,process.channel?.unref();" +
   "process.on('disconnect',()=>process.kill(process.pid,'SIGTERM'))";
 
 function runUnder(binary: string): void {
