@@ -1,0 +1,168 @@
+/**
+ * What the gateway knows of calls while they are recent: records, logs, spans, usage, metrics.
+ * Everything is in memory and bounded; usage alone is handed on, to be kept by the registry.
+ */
+import type {
+  CallRecord,
+  CellInfo,
+  CellStatus,
+  Clock,
+  ErrorCode,
+  HostMetrics,
+  LogLine,
+  Random,
+  Span,
+  TraceContext,
+  Verdict,
+} from "../contract/index.ts";
+import type { TelemetryLimits } from "./limits.ts";
+
+/** Usage of one function within one hour, since the last drain. */
+export interface UsageDelta {
+  readonly namespace: string;
+  readonly function: string;
+  /** Start of the hour in which the calls ended. */
+  readonly hourStartMs: number;
+  readonly calls: number;
+  readonly errors: number;
+  readonly coldStarts: number;
+  readonly wallMs: number;
+  /** memoryMb / 1024 × wall seconds. */
+  readonly gbSeconds: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+export interface LogQuery {
+  readonly namespace: string;
+  readonly function?: string;
+  readonly callId?: string;
+  /** Lines at or after this moment. */
+  readonly sinceMs?: number;
+  /** The newest this many. @default 1000 */
+  readonly limit?: number;
+}
+
+export interface LogAnswer {
+  /** Oldest first. */
+  readonly lines: readonly LogLine[];
+  /** Lines of the functions asked for that left the ring since it began, or never got in. */
+  readonly droppedLines: number;
+}
+
+export interface LogFilter {
+  readonly namespace: string;
+  readonly function?: string;
+}
+
+export interface CallQuery {
+  readonly namespace: string;
+  readonly function?: string;
+  readonly sinceMs?: number;
+  /** The newest this many. @default 100 */
+  readonly limit?: number;
+}
+
+export type TraceQuery =
+  | { readonly namespace: string; readonly traceId: string }
+  | { readonly namespace: string; readonly callId: string };
+
+/** What a batch held: taken in, and refused because malformed, out of bounds or not its own. */
+export interface Absorbed {
+  readonly accepted: number;
+  readonly rejected: number;
+}
+
+/** What `/metrics` shows that the hub cannot know: the state of this moment. */
+export interface MetricsGauges {
+  readonly version: string;
+  readonly startedAtMs: number;
+  /** Calls waiting in the gateway. */
+  readonly queued: number;
+  /** Calls in flight in cells. */
+  readonly inFlight: number;
+  readonly cells: readonly (CellInfo & Partial<CellStatus>)[];
+  readonly processes: HostMetrics["processes"];
+  /** Live functions. Any iterable: it is walked once. */
+  readonly functions: Iterable<{
+    readonly namespace: string;
+    readonly name: string;
+    readonly quarantined: boolean;
+  }>;
+}
+
+export interface TelemetryHub {
+  /** A call was sent to a cell. Pairs with `recordCall`; their difference is what is in flight. */
+  callStarted(namespace: string, name: string): void;
+
+  /**
+   * A call ended: counts it, keeps the record and its span. Owns `record` from here on.
+   *
+   * @param trace the call's own span; absent: a trace begins here.
+   * @param parentSpanId span of the client, from its traceparent.
+   */
+  recordCall(record: CallRecord, trace?: TraceContext, parentSpanId?: string): void;
+
+  /** A call was refused before it reached a cell (`QUEUE_FULL`, `RATE_LIMITED`, …). */
+  refused(code: ErrorCode): void;
+
+  /** The watchdog spoke. */
+  recordVerdict(verdict: Verdict): void;
+
+  /** Lines and spans that the gateway itself vouches for. */
+  recordLogs(lines: readonly LogLine[]): void;
+  recordSpans(spans: readonly Span[]): void;
+
+  /**
+   * Takes in what a cell or the host sent: a `TelemetryBatch`, as parsed from JSON and not yet
+   * believed. Items that are malformed or of a namespace that `allows` refuses are left out.
+   */
+  absorb(batch: unknown, allows?: (namespace: string) => boolean): Absorbed;
+
+  readonly logs: {
+    query(query: LogQuery): LogAnswer;
+    /**
+     * Hands every new line to `onLine`, until the returned function is called or `onLine` throws.
+     * Errors: `CAPACITY` beyond `followersMax`.
+     */
+    follow(filter: LogFilter, onLine: (line: LogLine) => void): () => void;
+  };
+  readonly calls: {
+    /** Newest first. */
+    query(query: CallQuery): readonly CallRecord[];
+  };
+  readonly traces: {
+    /** Spans of one trace that belong to the namespace, by start. */
+    query(query: TraceQuery): readonly Span[];
+    /** Where an exporter reads; a span is handed out once. */
+    readonly source: SpanSource;
+  };
+  readonly usage: {
+    /** Everything since the last drain. The caller persists it, or gives it back to `restore`. */
+    drain(): UsageDelta[];
+    restore(deltas: readonly UsageDelta[]): void;
+    /** What is not drained yet, by function and hour. */
+    peek(namespace: string): readonly UsageDelta[];
+  };
+
+  /** Prometheus text format 0.0.4. */
+  metricsText(gauges: MetricsGauges): string;
+
+  /** A function, or a whole namespace, is no more: its series, logs and records leave; usage stays. */
+  forget(namespace: string, name?: string): void;
+}
+
+/** Spans in the order they ended, for one exporter. */
+export interface SpanSource {
+  /** Spans waiting. */
+  readonly waiting: number;
+  /** Spans that left the ring before anybody took them. */
+  readonly lost: number;
+  take(max: number): Span[];
+}
+
+export interface TelemetryHubOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly limits?: Partial<TelemetryLimits>;
+}
