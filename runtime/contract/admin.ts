@@ -138,6 +138,8 @@ export interface PlatformStatus {
   readonly version: string;
   readonly startedAtMs: number;
   readonly form: "host" | "collapsed";
+  /** Port of the public listener. */
+  readonly publicPort?: number;
   readonly cells: readonly CellInfo[];
   readonly namespaces: number;
   readonly functions: number;

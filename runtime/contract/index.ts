@@ -84,6 +84,18 @@ export {
   newCallId,
   functionKey,
 } from "./ids.ts";
+export { parseDurationMs, DURATION_FORM } from "./durations.ts";
+export {
+  findOption,
+  fileKeys,
+  checkConfigFile,
+  type OptionValue,
+  type OptionOrigin,
+  type FoundOption,
+  type ConfigFile,
+  type OptionSources,
+} from "./option-values.ts";
+export { OPTIONS, flagOf, optionsOf, type OptionName, type OptionSpec } from "./options.ts";
 export { LIMITS, DEFAULT_QUOTAS, type Quotas } from "./limits.ts";
 export { RoutingTable, pickTarget } from "./routing-table.ts";
 export {

@@ -1,0 +1,11 @@
+/** Typed client of the HTTP API; `isola/client` in an installed package. */
+export {
+  IsolaClient,
+  MODULE_TYPES,
+  type ClientOptions,
+  type InvokeInit,
+  type LogQuery,
+} from "./client.ts";
+export { followEvents, readEvents, type ServerEvent } from "./events.ts";
+export type { Fetch } from "./transport.ts";
+export { IsolaError, ERRORS, type ErrorCode } from "../contract/index.ts";

@@ -1,0 +1,135 @@
+/** Requests to the admin API; failures come back as errors of the catalogue. */
+import {
+  type ErrorCode,
+  ERRORS,
+  IsolaError,
+  isErrorCode,
+  parseErrorData,
+} from "../contract/index.ts";
+
+/** What the client needs of `fetch`; Node's and workerd's own will do. */
+export type Fetch = (url: string, init?: RequestInit) => Promise<Response>;
+
+export interface Transport {
+  /** Origin, without a slash at the end. */
+  readonly url: string;
+  readonly token: string | undefined;
+  readonly fetch: Fetch;
+}
+
+export interface AdminRequest {
+  /** For messages: what fails if this fails, as "deploy function hello". */
+  readonly attempted: string;
+  readonly method?: string;
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | number | undefined>>;
+  readonly json?: unknown;
+  readonly form?: FormData;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * A request whose success is a 2xx.
+ *
+ * @throws IsolaError with the server's code, or `UNREACHABLE`.
+ */
+export async function send(transport: Transport, request: AdminRequest): Promise<Response> {
+  const url = transport.url + request.path + queryText(request.query ?? {});
+  const headers = new Headers({ ...request.headers });
+  if (transport.token !== undefined) headers.set("authorization", `Bearer ${transport.token}`);
+  let body: string | FormData | undefined = request.form;
+  if (request.json !== undefined) {
+    headers.set("content-type", "application/json");
+    body = JSON.stringify(request.json);
+  }
+  const init: RequestInit = { method: request.method ?? "GET", headers, redirect: "manual" };
+  if (body !== undefined) init.body = body;
+  if (request.signal) init.signal = request.signal;
+  const response = await reach(transport.fetch, url, init, request.attempted);
+  if (response.ok) return response;
+  throw await errorOf(response, request.attempted, transport.url);
+}
+
+/** `fetch` whose failure to connect is `UNREACHABLE`; an abort stays what it is. */
+export async function reach(
+  fetch: Fetch,
+  url: string,
+  init: RequestInit,
+  attempted: string,
+): Promise<Response> {
+  try {
+    return await fetch(url, init);
+  } catch (error) {
+    if (init.signal?.aborted === true) throw error;
+    const { origin } = new URL(url);
+    const found = `no answer from ${origin} (${reasonOf(error)})`;
+    throw new IsolaError(
+      "UNREACHABLE",
+      { attempted, found, required: "a running platform at that address" },
+      { cause: error },
+    );
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { cause } = error;
+  const inner = cause instanceof Error ? cause : error;
+  const code = (inner as { readonly code?: unknown }).code;
+  return typeof code === "string" ? code : inner.message;
+}
+
+function queryText(query: Readonly<Record<string, string | number | undefined>>): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) search.set(name, String(value));
+  }
+  return search.size === 0 ? "" : `?${search.toString()}`;
+}
+
+/** The error that a response carries. */
+export async function errorOf(
+  response: Response,
+  attempted: string,
+  origin: string,
+): Promise<IsolaError> {
+  const text = await response.text().catch(() => "");
+  const body = parseObject(text);
+  const inner =
+    typeof body?.["error"] === "object" && body["error"] !== null ? body["error"] : body;
+  const data = parseErrorData(inner);
+  if (data) return IsolaError.fromData(data);
+  const named = (inner as Readonly<Record<string, unknown>> | undefined)?.["code"];
+  const code = isErrorCode(named) ? named : response.headers.get("x-isola-error");
+  if (isErrorCode(code)) {
+    const message = (inner as Readonly<Record<string, unknown>> | undefined)?.["message"];
+    return withMessage(code, attempted, typeof message === "string" ? message : "");
+  }
+  const kind = response.headers.get("content-type") ?? "no content type";
+  return new IsolaError("UNREACHABLE", {
+    attempted,
+    found: `HTTP ${String(response.status)} (${kind}) from ${origin}`,
+    required: "an answer of Isola's admin API",
+    fix: "pass the admin address with --url or ISOLA_URL",
+  });
+}
+
+/** Servers tell callers only the message: it stands for the parts. */
+function withMessage(code: ErrorCode, attempted: string, message: string): IsolaError {
+  return new IsolaError(code, {
+    attempted,
+    found: message === "" ? ERRORS[code].meaning : message,
+  });
+}
+
+function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null
+      ? (value as Readonly<Record<string, unknown>>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
