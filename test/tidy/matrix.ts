@@ -12,6 +12,8 @@ interface Room {
   readonly embeds?: readonly string[];
   /** Folders directly in it know the room's own files, never each other. */
   readonly hasSeparateFolders?: true;
+  /** Has no index: each of its files is an entry by itself. */
+  readonly isOpen?: true;
 }
 
 export const ROOMS: Readonly<Record<string, Room>> = {
@@ -33,9 +35,9 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   workflow: { imports: ["runtime/contract", "workflow/builder"] },
   "workflow/builder": { imports: ["runtime/contract"] },
   store: { imports: ["runtime/contract"] },
-  functions: { imports: ["runtime/sdk"] },
+  functions: { imports: ["runtime/sdk"], isOpen: true },
   // Starts a platform and talks to it as any user would; not a function.
-  "functions/demo/run.ts": { imports: ["runtime/client"] },
+  "functions/demo/run.ts": { imports: ["runtime/client", "functions"] },
   bench: { imports: ["runtime/contract", "runtime/client"] },
   // Deployed by the benchmarks: functions like any other.
   "bench/fixtures": { imports: ["runtime/sdk"] },
