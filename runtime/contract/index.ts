@@ -20,6 +20,7 @@ export {
   type List,
 } from "./admin.ts";
 export { AssertionFailed, assert, unreachable } from "./assert.ts";
+export { parseTarget, parseHostTarget, type CallTarget } from "./call-target.ts";
 export {
   CALL_HEADER,
   REPLY_HEADER,
@@ -53,6 +54,7 @@ export {
   type Verdict,
   type HostMetrics,
 } from "./control.ts";
+export { DURATION_FORM, parseDurationMs } from "./durations.ts";
 export {
   ERRORS,
   IsolaError,
@@ -84,7 +86,7 @@ export {
   newCallId,
   functionKey,
 } from "./ids.ts";
-export { parseDurationMs, DURATION_FORM } from "./durations.ts";
+export { LIMITS, DEFAULT_QUOTAS, type Quotas } from "./limits.ts";
 export {
   findOption,
   fileKeys,
@@ -95,8 +97,19 @@ export {
   type ConfigFile,
   type OptionSources,
 } from "./option-values.ts";
-export { OPTIONS, flagOf, optionsOf, type OptionName, type OptionSpec } from "./options.ts";
-export { LIMITS, DEFAULT_QUOTAS, type Quotas } from "./limits.ts";
+export {
+  OPTIONS,
+  flagOf,
+  optionsOf,
+  type IntegerOption,
+  type TextOption,
+  type ListOption,
+  type ChoiceOption,
+  type SwitchOption,
+  type DurationOption,
+  type OptionSpec,
+  type OptionName,
+} from "./options.ts";
 export { RoutingTable, pickTarget } from "./routing-table.ts";
 export {
   type FunctionForm,
@@ -107,6 +120,17 @@ export {
   type RoutingChange,
   type RoutingSnapshot,
 } from "./routing.ts";
+export {
+  SHIM_HEADER,
+  type ShimLine,
+  type ShimReport,
+  type ThrownData,
+  type RunResult,
+  type ScopeCallResult,
+  type CallScope,
+  type ScopeCallOptions,
+  type ShimCall,
+} from "./scope.ts";
 export {
   SUPPLY,
   type ModuleKind,

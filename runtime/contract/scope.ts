@@ -1,0 +1,65 @@
+/**
+ * Between the shim in a tenant's isolate and the cell around it. Whatever the shim says is
+ * tenant-controlled: the cell uses it for that tenant's own answer and logs only.
+ */
+import type { CallEnvelope, LogLevel } from "./call.ts";
+import type { ErrorData } from "./errors.ts";
+
+/** One console line as the shim reports it; identity is added by the cell. */
+export interface ShimLine {
+  readonly atMs: number;
+  readonly level: LogLevel;
+  readonly text: string;
+}
+
+/** Header of the shim's responses: JSON of a `ShimReport`; absent when there is nothing to say. */
+export const SHIM_HEADER = "x-isola-shim";
+
+export interface ShimReport {
+  readonly logs?: readonly ShimLine[];
+  /** The response is a platform answer about the function: its body is JSON of `ErrorData`. */
+  readonly error?: ErrorData;
+  /** What the function threw, for the logs and for answers that may show it. */
+  readonly thrown?: ThrownData;
+}
+
+export interface ThrownData {
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string;
+}
+
+/** Result of a call between functions. */
+export type RunResult =
+  | { readonly ok: true; readonly value: unknown; readonly logs: readonly ShimLine[] }
+  | {
+      readonly ok: false;
+      readonly error: ErrorData;
+      readonly thrown?: ThrownData;
+      readonly logs: readonly ShimLine[];
+    };
+
+/** What the scope answers to `call`. */
+export type ScopeCallResult =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly error: ErrorData };
+
+/** The capability that tenant code holds during one call; revoked when the call settles. */
+export interface CallScope {
+  call(name: string, input: unknown, options: ScopeCallOptions): Promise<ScopeCallResult>;
+  /** Console lines of a call that is still running. */
+  flush(lines: readonly ShimLine[]): Promise<void>;
+  /** Settles when the call is to end: `deadline`, `disconnect` or `shutdown`. */
+  canceled(): Promise<string>;
+}
+
+export interface ScopeCallOptions {
+  readonly version?: number;
+  readonly method?: string;
+}
+
+/** What the shim knows of its call. */
+export interface ShimCall {
+  readonly envelope: CallEnvelope;
+  readonly maxBlockMs: number;
+}
