@@ -69,6 +69,12 @@ export const LIMITS = {
   diskReserveBytes: 16 * MIB,
   /** Namespaces of one platform. Beyond: `QUOTA_EXCEEDED`. */
   namespacesMax: 10_000,
+  /** Secrets of one namespace. Beyond: `QUOTA_EXCEEDED`. */
+  secretsPerNamespace: 1_000,
+  /** Tokens of one namespace. Beyond: `QUOTA_EXCEEDED`. */
+  tokensPerNamespace: 1_000,
+  /** Time that hourly usage is kept; older rows leave when the registry opens. */
+  usageKeptMs: 400 * 24 * 60 * 60 * 1_000,
   /** Versions kept per function without traffic; older ones are collected. */
   idleVersionsKept: 10,
   /** A Unix socket's path, by the kernel's sockaddr_un. Beyond: `START_FAILED`. */

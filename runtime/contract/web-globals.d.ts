@@ -184,11 +184,36 @@ declare global {
   }
   function fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
 
+  interface CryptoKey {
+    readonly extractable: boolean;
+  }
+  interface AesGcmParameters {
+    name: "AES-GCM";
+    iv: Uint8Array<ArrayBuffer>;
+    additionalData: Uint8Array<ArrayBuffer>;
+  }
   var crypto: {
     getRandomValues<T extends ArrayBufferView>(array: T): T;
     randomUUID(): string;
     readonly subtle: {
       digest(algorithm: string, data: ArrayBuffer | ArrayBufferView): Promise<ArrayBuffer>;
+      importKey(
+        format: "raw",
+        key: Uint8Array<ArrayBuffer>,
+        algorithm: { name: "AES-GCM" },
+        extractable: boolean,
+        usages: ("decrypt" | "encrypt")[],
+      ): Promise<CryptoKey>;
+      encrypt(
+        algorithm: AesGcmParameters,
+        key: CryptoKey,
+        data: Uint8Array<ArrayBuffer>,
+      ): Promise<ArrayBuffer>;
+      decrypt(
+        algorithm: AesGcmParameters,
+        key: CryptoKey,
+        data: Uint8Array<ArrayBuffer>,
+      ): Promise<ArrayBuffer>;
     };
   };
 }

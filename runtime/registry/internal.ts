@@ -1,0 +1,12 @@
+/** For tests alone: the parts behind the index. */
+export { storageError } from "./damage.ts";
+export { RegistryCore } from "./registry-core.ts";
+export { MIGRATIONS, TABLES } from "./schema.ts";
+export type { Sql, SqlRow, SqlValue } from "./sql.ts";
+export {
+  previousVersion,
+  primaryVersion,
+  recordArrival,
+  recordReturn,
+  shiftTraffic,
+} from "./traffic.ts";

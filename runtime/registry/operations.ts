@@ -1,0 +1,152 @@
+/**
+ * What the registry can be asked, by name. Reads answer a value; changes answer a `Changed`, whose
+ * routing changes the gateway spreads. All input has been parsed; names are checked by the caller.
+ */
+import type {
+  CellPlacement,
+  ErrorData,
+  FunctionDetail,
+  FunctionForm,
+  FunctionSummary,
+  NamespaceSummary,
+  Quotas,
+  ResolvedConfig,
+  Role,
+  RoutingChange,
+  RoutingSnapshot,
+  SecretSummary,
+  TokenSummary,
+  UsageRow,
+  VersionSummary,
+  VersionSupply,
+} from "../contract/index.ts";
+import type { Share } from "./traffic.ts";
+
+export interface Key {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface VersionKey extends Key {
+  readonly version: number;
+}
+
+export interface DeployInput extends Key {
+  readonly bundleHash: string;
+  readonly bundleBytes: number;
+  readonly contentHash: string;
+  readonly form: FunctionForm;
+  readonly entrypoints: readonly string[];
+  readonly config: ResolvedConfig;
+  /** Percent of traffic; a function's first version gets all. */
+  readonly percent: number;
+  /** Checks everything and registers nothing. */
+  readonly dryRun: boolean;
+}
+
+export interface Deployed {
+  readonly version: number;
+  /** False if a version of the same content was there before, and for a dry run. */
+  readonly created: boolean;
+  readonly traffic: readonly Share[];
+}
+
+/** Usage of a function within an hour, to be added to what is known. */
+export interface UsageEntry {
+  readonly namespace: string;
+  readonly function: string;
+  readonly hourStartMs: number;
+  readonly calls: number;
+  readonly errors: number;
+  readonly coldStarts: number;
+  readonly wallMs: number;
+  readonly gbSeconds: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+export interface StoredToken extends TokenSummary {
+  readonly namespace: string;
+  readonly hash: string;
+}
+
+/** A routing snapshot and the number of changes that it holds. */
+export interface NumberedSnapshot {
+  readonly sequence: number;
+  readonly snapshot: RoutingSnapshot;
+}
+
+/** What a change did. */
+export interface Changed<T> {
+  readonly value: T;
+  /** Number of changes of the registry, this one included. */
+  readonly sequence: number;
+  readonly changes: readonly RoutingChange[];
+  /** Bundles that no version names any more. */
+  readonly freedBundles: readonly string[];
+}
+
+export interface Reads {
+  /** Identity of this registry, made at its first start. */
+  installation(input: null): { installation: string; isFirstStart: boolean };
+  snapshot(input: null): NumberedSnapshot;
+  /** Null if nothing changed since `sequence`. */
+  snapshotSince(input: { sequence: number }): NumberedSnapshot | null;
+  namespaces(input: null): NamespaceSummary[];
+  namespace(input: { namespace: string }): NamespaceSummary;
+  functions(input: { namespace: string }): FunctionSummary[];
+  /** Without addresses and usage, which the gateway knows. */
+  functionDetail(input: Key): Omit<FunctionDetail, "addresses" | "usage">;
+  versions(input: Key): VersionSummary[];
+  versionSupply(input: VersionKey): VersionSupply;
+  /** Sealed values of the secrets that the version names. */
+  sealedSecrets(input: VersionKey): Record<string, string>;
+  secrets(input: { namespace: string }): SecretSummary[];
+  tokens(input: { namespace: string }): TokenSummary[];
+  token(input: { id: string }): StoredToken | null;
+  usage(input: { namespace: string; sinceMs: number }): UsageRow[];
+  /** Those of `bundles` that no version names; all of them named if `bundles` is absent. */
+  unnamedBundles(input: { bundles: readonly string[] }): string[];
+}
+
+export interface Changes {
+  createNamespace(input: {
+    namespace: string;
+    cells: CellPlacement;
+    quotas: Partial<Quotas>;
+  }): NamespaceSummary;
+  updateNamespace(input: {
+    namespace: string;
+    cells?: CellPlacement;
+    quotas: Partial<Quotas>;
+  }): NamespaceSummary;
+  removeNamespace(input: { namespace: string; force: boolean }): null;
+  deploy(input: DeployInput): Deployed;
+  /** Without a version: back to the one before the present one. */
+  setTraffic(input: Key & { version?: number; percent: number }): {
+    version: number;
+    traffic: readonly Share[];
+  };
+  removeFunction(input: Key): null;
+  quarantine(input: VersionKey): null;
+  release(input: Key): { released: readonly number[] };
+  putSecret(input: Key & { sealed: string; bytes: number }): SecretSummary;
+  removeSecret(input: Key): null;
+  createToken(input: {
+    namespace: string;
+    id: string;
+    hash: string;
+    role: Role;
+    label: string;
+  }): TokenSummary;
+  removeToken(input: { namespace: string; id: string }): null;
+  addUsage(input: { entries: readonly UsageEntry[] }): null;
+}
+
+export type ReadName = keyof Reads;
+export type ChangeName = keyof Changes;
+
+/** How an answer crosses the actor's boundary: errors as data. */
+export type Tagged<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly error: ErrorData };

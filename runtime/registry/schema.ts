@@ -1,0 +1,324 @@
+/**
+ * All SQL of the registry: migrations, numbered by position and only ever appended, and one table
+ * of statements with the types of their parameters and rows.
+ */
+import { type SqlValue, type Statement } from "./sql.ts";
+
+export const MIGRATIONS: readonly (readonly string[])[] = [
+  [
+    `CREATE TABLE settings (
+      name TEXT PRIMARY KEY,
+      value TEXT NOT NULL
+    ) WITHOUT ROWID`,
+    // Numbers that never go back, also when what they count is removed and comes again: versions
+    // of a function, revisions of a namespace.
+    `CREATE TABLE counters (
+      kind TEXT NOT NULL,
+      owner TEXT NOT NULL,
+      value INTEGER NOT NULL,
+      PRIMARY KEY (kind, owner)
+    ) WITHOUT ROWID`,
+    `CREATE TABLE namespaces (
+      namespace TEXT PRIMARY KEY,
+      cells TEXT NOT NULL,
+      quotas TEXT NOT NULL,
+      createdAtMs INTEGER NOT NULL
+    ) WITHOUT ROWID`,
+    // traffic: JSON of shares; arrivals: JSON of versions in the order in which they got traffic.
+    `CREATE TABLE functions (
+      namespace TEXT NOT NULL,
+      name TEXT NOT NULL,
+      traffic TEXT NOT NULL,
+      arrivals TEXT NOT NULL,
+      deployedAtMs INTEGER NOT NULL,
+      PRIMARY KEY (namespace, name)
+    ) WITHOUT ROWID`,
+    `CREATE TABLE versions (
+      namespace TEXT NOT NULL,
+      name TEXT NOT NULL,
+      version INTEGER NOT NULL,
+      contentHash TEXT NOT NULL,
+      bundleHash TEXT NOT NULL,
+      bundleBytes INTEGER NOT NULL,
+      form TEXT NOT NULL,
+      entrypoints TEXT NOT NULL,
+      config TEXT NOT NULL,
+      quarantined INTEGER NOT NULL,
+      createdAtMs INTEGER NOT NULL,
+      PRIMARY KEY (namespace, name, version)
+    )`,
+    "CREATE INDEX versionsByBundle ON versions (bundleHash)",
+    `CREATE TABLE secrets (
+      namespace TEXT NOT NULL,
+      name TEXT NOT NULL,
+      sealed TEXT NOT NULL,
+      bytes INTEGER NOT NULL,
+      generation INTEGER NOT NULL,
+      updatedAtMs INTEGER NOT NULL,
+      PRIMARY KEY (namespace, name)
+    ) WITHOUT ROWID`,
+    `CREATE TABLE tokens (
+      id TEXT PRIMARY KEY,
+      namespace TEXT NOT NULL,
+      role TEXT NOT NULL,
+      label TEXT NOT NULL,
+      hash TEXT NOT NULL,
+      createdAtMs INTEGER NOT NULL
+    ) WITHOUT ROWID`,
+    "CREATE INDEX tokensByNamespace ON tokens (namespace, createdAtMs)",
+    `CREATE TABLE usage (
+      namespace TEXT NOT NULL,
+      function TEXT NOT NULL,
+      hourStartMs INTEGER NOT NULL,
+      calls INTEGER NOT NULL,
+      errors INTEGER NOT NULL,
+      coldStarts INTEGER NOT NULL,
+      wallMs REAL NOT NULL,
+      gbSeconds REAL NOT NULL,
+      bytesIn INTEGER NOT NULL,
+      bytesOut INTEGER NOT NULL,
+      PRIMARY KEY (namespace, hourStartMs, function)
+    ) WITHOUT ROWID`,
+  ],
+];
+
+/** Tables that a registry of the newest migration has; a missing one is damage. */
+export const TABLES = [
+  "settings",
+  "counters",
+  "namespaces",
+  "functions",
+  "versions",
+  "secrets",
+  "tokens",
+  "usage",
+] as const;
+
+export interface NamespaceRow {
+  readonly namespace: string;
+  readonly cells: string;
+  readonly quotas: string;
+  readonly createdAtMs: number;
+}
+
+export interface FunctionRow {
+  readonly namespace: string;
+  readonly name: string;
+  readonly traffic: string;
+  readonly arrivals: string;
+  readonly deployedAtMs: number;
+}
+
+export interface VersionRow {
+  readonly namespace: string;
+  readonly name: string;
+  readonly version: number;
+  readonly contentHash: string;
+  readonly bundleHash: string;
+  readonly bundleBytes: number;
+  readonly form: string;
+  readonly entrypoints: string;
+  readonly config: string;
+  readonly quarantined: number;
+  readonly createdAtMs: number;
+}
+
+export interface SecretRow {
+  readonly namespace: string;
+  readonly name: string;
+  readonly sealed: string;
+  readonly bytes: number;
+  readonly generation: number;
+  readonly updatedAtMs: number;
+}
+
+export interface TokenRow {
+  readonly id: string;
+  readonly namespace: string;
+  readonly role: string;
+  readonly label: string;
+  readonly hash: string;
+  readonly createdAtMs: number;
+}
+
+export interface UsageSum {
+  readonly function: string;
+  readonly calls: number;
+  readonly errors: number;
+  readonly coldStarts: number;
+  readonly wallMs: number;
+  readonly gbSeconds: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+function statement<P extends readonly SqlValue[], R = never>(query: string): Statement<P, R> {
+  return { query };
+}
+
+const USAGE_SUMS = `sum(calls) AS calls, sum(errors) AS errors, sum(coldStarts) AS coldStarts,
+  sum(wallMs) AS wallMs, sum(gbSeconds) AS gbSeconds, sum(bytesIn) AS bytesIn,
+  sum(bytesOut) AS bytesOut`;
+
+type Key = [namespace: string, name: string];
+
+export const STATEMENTS = {
+  check: statement<[], { quick_check: string }>("PRAGMA quick_check"),
+  tables: statement<[], { name: string }>("SELECT name FROM sqlite_master WHERE type = 'table'"),
+
+  settingGet: statement<[name: string], { value: string }>(
+    "SELECT value FROM settings WHERE name = ?",
+  ),
+  settingPut: statement<[name: string, value: string]>(
+    "INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)",
+  ),
+  counterGet: statement<[kind: string, owner: string], { value: number }>(
+    "SELECT value FROM counters WHERE kind = ? AND owner = ?",
+  ),
+  counterPut: statement<[kind: string, owner: string, value: number]>(
+    "INSERT OR REPLACE INTO counters (kind, owner, value) VALUES (?, ?, ?)",
+  ),
+
+  namespaceGet: statement<[namespace: string], NamespaceRow>(
+    "SELECT * FROM namespaces WHERE namespace = ?",
+  ),
+  namespaceList: statement<[], NamespaceRow>("SELECT * FROM namespaces ORDER BY namespace"),
+  namespaceCount: statement<[], { count: number }>("SELECT count(*) AS count FROM namespaces"),
+  namespacePut: statement<[namespace: string, cells: string, quotas: string, createdAtMs: number]>(
+    "INSERT OR REPLACE INTO namespaces (namespace, cells, quotas, createdAtMs) VALUES (?, ?, ?, ?)",
+  ),
+  namespaceDelete: statement<[namespace: string]>("DELETE FROM namespaces WHERE namespace = ?"),
+
+  functionGet: statement<Key, FunctionRow>(
+    "SELECT * FROM functions WHERE namespace = ? AND name = ?",
+  ),
+  functionList: statement<[namespace: string], FunctionRow>(
+    "SELECT * FROM functions WHERE namespace = ? ORDER BY name",
+  ),
+  functionListAll: statement<[], FunctionRow>("SELECT * FROM functions ORDER BY namespace, name"),
+  functionCount: statement<[namespace: string], { count: number }>(
+    "SELECT count(*) AS count FROM functions WHERE namespace = ?",
+  ),
+  functionPut: statement<
+    [namespace: string, name: string, traffic: string, arrivals: string, deployedAtMs: number]
+  >(
+    `INSERT OR REPLACE INTO functions (namespace, name, traffic, arrivals, deployedAtMs)
+     VALUES (?, ?, ?, ?, ?)`,
+  ),
+  functionDelete: statement<Key>("DELETE FROM functions WHERE namespace = ? AND name = ?"),
+  functionDeleteAll: statement<[namespace: string]>("DELETE FROM functions WHERE namespace = ?"),
+
+  versionGet: statement<[...Key, version: number], VersionRow>(
+    "SELECT * FROM versions WHERE namespace = ? AND name = ? AND version = ?",
+  ),
+  versionByContent: statement<[...Key, contentHash: string], VersionRow>(
+    `SELECT * FROM versions WHERE namespace = ? AND name = ? AND contentHash = ?
+     ORDER BY version DESC LIMIT 1`,
+  ),
+  versionList: statement<Key, VersionRow>(
+    "SELECT * FROM versions WHERE namespace = ? AND name = ? ORDER BY version DESC",
+  ),
+  versionListOf: statement<[namespace: string], VersionRow>(
+    "SELECT * FROM versions WHERE namespace = ? ORDER BY name, version DESC",
+  ),
+  versionListAll: statement<[], VersionRow>("SELECT * FROM versions"),
+  versionInsert: statement<
+    [
+      ...Key,
+      version: number,
+      contentHash: string,
+      bundleHash: string,
+      bundleBytes: number,
+      form: string,
+      entrypoints: string,
+      config: string,
+      createdAtMs: number,
+    ]
+  >(
+    `INSERT INTO versions (namespace, name, version, contentHash, bundleHash, bundleBytes, form,
+       entrypoints, config, quarantined, createdAtMs)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)`,
+  ),
+  versionQuarantine: statement<[quarantined: number, ...Key, version: number]>(
+    "UPDATE versions SET quarantined = ? WHERE namespace = ? AND name = ? AND version = ?",
+  ),
+  versionDelete: statement<[...Key, version: number]>(
+    "DELETE FROM versions WHERE namespace = ? AND name = ? AND version = ?",
+  ),
+  versionDeleteAll: statement<[namespace: string]>("DELETE FROM versions WHERE namespace = ?"),
+  bundleNamed: statement<[bundleHash: string], { bundleHash: string }>(
+    "SELECT bundleHash FROM versions WHERE bundleHash = ? LIMIT 1",
+  ),
+  bundlesAll: statement<[], { bundleHash: string }>("SELECT DISTINCT bundleHash FROM versions"),
+  /** Distinct bundles of a namespace, added up. */
+  bundleBytes: statement<[namespace: string], { bytes: number | null }>(
+    `SELECT sum(bytes) AS bytes FROM
+       (SELECT max(bundleBytes) AS bytes FROM versions WHERE namespace = ? GROUP BY bundleHash)`,
+  ),
+  bundleOf: statement<[namespace: string, bundleHash: string], { version: number }>(
+    "SELECT version FROM versions WHERE namespace = ? AND bundleHash = ? LIMIT 1",
+  ),
+
+  secretGet: statement<Key, SecretRow>("SELECT * FROM secrets WHERE namespace = ? AND name = ?"),
+  secretList: statement<[namespace: string], SecretRow>(
+    "SELECT * FROM secrets WHERE namespace = ? ORDER BY name",
+  ),
+  secretListAll: statement<[], SecretRow>("SELECT * FROM secrets"),
+  secretPut: statement<
+    [...Key, sealed: string, bytes: number, generation: number, updatedAtMs: number]
+  >(
+    `INSERT OR REPLACE INTO secrets (namespace, name, sealed, bytes, generation, updatedAtMs)
+     VALUES (?, ?, ?, ?, ?, ?)`,
+  ),
+  secretDelete: statement<Key>("DELETE FROM secrets WHERE namespace = ? AND name = ?"),
+  secretDeleteAll: statement<[namespace: string]>("DELETE FROM secrets WHERE namespace = ?"),
+
+  tokenGet: statement<[id: string], TokenRow>("SELECT * FROM tokens WHERE id = ?"),
+  tokenList: statement<[namespace: string], TokenRow>(
+    "SELECT * FROM tokens WHERE namespace = ? ORDER BY createdAtMs, id",
+  ),
+  tokenInsert: statement<
+    [id: string, namespace: string, role: string, label: string, hash: string, createdAtMs: number]
+  >(
+    `INSERT INTO tokens (id, namespace, role, label, hash, createdAtMs)
+     VALUES (?, ?, ?, ?, ?, ?)`,
+  ),
+  tokenDelete: statement<[namespace: string, id: string]>(
+    "DELETE FROM tokens WHERE namespace = ? AND id = ?",
+  ),
+  tokenDeleteAll: statement<[namespace: string]>("DELETE FROM tokens WHERE namespace = ?"),
+
+  usageAdd: statement<
+    [
+      namespace: string,
+      functionName: string,
+      hourStartMs: number,
+      calls: number,
+      errors: number,
+      coldStarts: number,
+      wallMs: number,
+      gbSeconds: number,
+      bytesIn: number,
+      bytesOut: number,
+    ]
+  >(
+    `INSERT INTO usage (namespace, function, hourStartMs, calls, errors, coldStarts, wallMs,
+       gbSeconds, bytesIn, bytesOut)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,
+       errors = errors + excluded.errors, coldStarts = coldStarts + excluded.coldStarts,
+       wallMs = wallMs + excluded.wallMs, gbSeconds = gbSeconds + excluded.gbSeconds,
+       bytesIn = bytesIn + excluded.bytesIn, bytesOut = bytesOut + excluded.bytesOut`,
+  ),
+  usageSince: statement<[namespace: string, sinceMs: number], UsageSum>(
+    `SELECT function, ${USAGE_SUMS} FROM usage WHERE namespace = ? AND hourStartMs >= ?
+     GROUP BY function ORDER BY function`,
+  ),
+  usageDeleteAll: statement<[namespace: string]>("DELETE FROM usage WHERE namespace = ?"),
+  usageExpire: statement<[beforeMs: number]>("DELETE FROM usage WHERE hourStartMs < ?"),
+} as const;
+
+/** Statement of a migration, which has neither parameters nor rows. */
+export function migrationStatement(query: string): Statement<[], never> {
+  return { query };
+}

@@ -1,0 +1,95 @@
+/**
+ * Secrets: write-only, sealed by the gateway before they get here.
+ *
+ * The namespace counts generations; each secret keeps the one at which it last changed. A version
+ * routes with the newest generation among its secrets, so a change reloads exactly the isolates
+ * that use it, without a deploy.
+ */
+import { IsolaError, LIMITS, type SecretSummary } from "../contract/index.ts";
+import { requireNamespace } from "./namespaces.ts";
+import type { Changes, Key } from "./operations.ts";
+import { storedConfig, storedTraffic } from "./routes.ts";
+import { type SecretRow, STATEMENTS } from "./schema.ts";
+import type { Scope } from "./scope.ts";
+import type { Database } from "./sql.ts";
+
+export function listSecrets(db: Database, input: { namespace: string }): SecretSummary[] {
+  requireNamespace(db, input.namespace);
+  const users = usersOfSecrets(db, input.namespace);
+  return db
+    .all(STATEMENTS.secretList, input.namespace)
+    .map((row) => summarize(row, users.get(row.name) ?? []));
+}
+
+export function putSecret(scope: Scope, input: Parameters<Changes["putSecret"]>[0]): SecretSummary {
+  const { db, nowMs } = scope;
+  const { namespace, name } = input;
+  requireNamespace(db, namespace);
+  const isNew = db.first(STATEMENTS.secretGet, namespace, name) === undefined;
+  const count = db.all(STATEMENTS.secretList, namespace).length;
+  if (isNew && count >= LIMITS.secretsPerNamespace) {
+    throw new IsolaError("QUOTA_EXCEEDED", {
+      attempted: `put secret ${name}`,
+      found: `${count} secrets in namespace ${namespace}`,
+      required: `at most ${LIMITS.secretsPerNamespace}`,
+    });
+  }
+  const generation = scope.count("generation", namespace);
+  db.all(STATEMENTS.secretPut, namespace, name, input.sealed, input.bytes, generation, nowMs);
+  const users = usersOfSecrets(db, namespace).get(name) ?? [];
+  for (const user of users) scope.touchRoute(namespace, user);
+  return { name, generation, updatedAtMs: nowMs, usedBy: users };
+}
+
+export function removeSecret(scope: Scope, input: Key): null {
+  const { db } = scope;
+  const { namespace, name } = input;
+  requireNamespace(db, namespace);
+  if (db.first(STATEMENTS.secretGet, namespace, name) === undefined) {
+    throw new IsolaError("NOT_FOUND", {
+      attempted: `remove secret ${JSON.stringify(name)}`,
+      found: `no such secret in namespace ${namespace}`,
+      fix: "isola secret list shows them",
+    });
+  }
+  const users = usersOfSecrets(db, namespace).get(name) ?? [];
+  if (users.length > 0) {
+    throw new IsolaError("CONFLICT", {
+      attempted: `remove secret ${name}`,
+      found: `it is used by ${users.join(", ")}`,
+      required: "a secret that no live version names",
+      fix: "deploy them without it first",
+    });
+  }
+  db.all(STATEMENTS.secretDelete, namespace, name);
+  return null;
+}
+
+/** Sealed values by name. A secret that is no more is left out: only idle versions can name one. */
+export function sealedSecrets(
+  db: Database,
+  namespace: string,
+  names: readonly string[],
+): Record<string, string> {
+  const found = names.flatMap((name) => db.first(STATEMENTS.secretGet, namespace, name) ?? []);
+  return Object.fromEntries(found.map((row) => [row.name, row.sealed]));
+}
+
+/** Functions by the secrets that their live versions name. */
+function usersOfSecrets(db: Database, namespace: string): Map<string, string[]> {
+  const users = new Map<string, string[]>();
+  for (const row of db.all(STATEMENTS.functionList, namespace)) {
+    const named = new Set<string>();
+    for (const { version } of storedTraffic(row)) {
+      const stored = db.first(STATEMENTS.versionGet, namespace, row.name, version);
+      if (stored) for (const secret of storedConfig(stored).secrets) named.add(secret);
+    }
+    for (const secret of named) users.set(secret, [...(users.get(secret) ?? []), row.name]);
+  }
+  return users;
+}
+
+function summarize(row: SecretRow, usedBy: readonly string[]): SecretSummary {
+  const { name, generation, updatedAtMs } = row;
+  return { name, generation, updatedAtMs, usedBy };
+}
