@@ -24,6 +24,8 @@ export const TELEMETRY_LIMITS = {
   batchItemsMax: 10_000,
   /** Lines that one query answers. */
   queryMax: 10_000,
+  /** Functions remembered at all. Beyond: the one idle longest is forgotten, usage excepted. */
+  functionsMax: 50_000,
   /** Functions with series of their own in the metrics. Beyond: counted as "other". */
   functionSeriesMax: 1_000,
   /** Status codes of one function with series of their own. Beyond: counted as "other". */

@@ -83,6 +83,8 @@ export interface MetricsGauges {
   readonly inFlight: number;
   readonly cells: readonly (CellInfo & Partial<CellStatus>)[];
   readonly processes: HostMetrics["processes"];
+  /** Of the OTLP exporter, where there is one. */
+  readonly spanExport?: ExportStats;
   /** Live functions. Any iterable: it is walked once. */
   readonly functions: Iterable<{
     readonly namespace: string;
@@ -159,6 +161,17 @@ export interface SpanSource {
   /** Spans that left the ring before anybody took them. */
   readonly lost: number;
   take(max: number): Span[];
+}
+
+/** What became of the spans that an exporter took. */
+export interface ExportStats {
+  readonly sentSpans: number;
+  /** Refused by the collector, given up, or lost before they were taken. */
+  readonly droppedSpans: number;
+  readonly requests: number;
+  readonly failures: number;
+  /** Why the last request failed; empty after a success. */
+  readonly lastError: string;
 }
 
 export interface TelemetryHubOptions {

@@ -1,0 +1,280 @@
+/**
+ * Prometheus text format 0.0.4, with OpenFaaS's names for what OpenFaaS has and `isola_` for the
+ * rest. Labels are written by `sample` alone, which escapes them; the number of series is bounded
+ * by functions and codes, here and in call-series.ts.
+ */
+import type { CellInfo } from "../contract/index.ts";
+import { BUCKETS_MS, type Histogram, type PlatformSeries } from "./call-series.ts";
+import type { FunctionTable } from "./function-table.ts";
+import type { MetricsGauges } from "./telemetry-hub.ts";
+
+type Labels = Readonly<Record<string, string | number>>;
+type Kind = "counter" | "gauge" | "histogram";
+
+const BOUNDS = [...BUCKETS_MS.map((bound) => String(bound / 1_000)), "+Inf"];
+
+/** Collects families; a family without samples is left out. */
+class TextWriter {
+  readonly #lines: string[] = [];
+  #head: string | undefined;
+
+  family(name: string, kind: Kind, help: string): void {
+    this.#head = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${kind}`;
+  }
+
+  sample(name: string, labels: Labels, value: number): void {
+    this.line(name, labelText(labels), value);
+  }
+
+  /** A sample whose labels are text already. */
+  line(name: string, labels: string, value: number): void {
+    if (this.#head !== undefined) this.#lines.push(this.#head);
+    this.#head = undefined;
+    const braced = labels === "" ? "" : `{${labels}}`;
+    this.#lines.push(`${name}${braced} ${numberText(value)}`);
+  }
+
+  /** The family of one sample without labels. */
+  single(name: string, kind: Kind, help: string, value: number): void {
+    this.family(name, kind, help);
+    this.line(name, "", value);
+  }
+
+  histogram(name: string, labels: string, histogram: Histogram): void {
+    const comma = labels === "" ? "" : ",";
+    let cumulated = 0;
+    for (const [index, bound] of BOUNDS.entries()) {
+      cumulated += histogram.counts[index] ?? 0;
+      this.line(`${name}_bucket`, `${labels}${comma}le="${bound}"`, cumulated);
+    }
+    this.line(`${name}_sum`, labels, histogram.sumMs / 1_000);
+    this.line(`${name}_count`, labels, histogram.count);
+  }
+
+  text(): string {
+    return `${this.#lines.join("\n")}\n`;
+  }
+}
+
+export function renderMetrics(
+  table: FunctionTable,
+  platform: PlatformSeries,
+  spans: number,
+  gauges: MetricsGauges,
+  functionSeriesMax: number,
+): string {
+  const writer = new TextWriter();
+  writeFunctions(writer, table);
+  writeServices(writer, gauges, functionSeriesMax);
+  writeCalls(writer, platform);
+  writeGateway(writer, gauges);
+  writeCells(writer, gauges.cells);
+  writeProcesses(writer, gauges);
+  writeTelemetry(writer, table, platform, spans);
+  writeExport(writer, gauges.spanExport);
+  return writer.text();
+}
+
+/** Every function's series, family by family, as the format wants them. */
+function writeFunctions(writer: TextWriter, table: FunctionTable): void {
+  const rows = [...table.series()].map((series) => ({
+    series,
+    name: labelText({ function_name: series.label }),
+  }));
+  const total = "gateway_function_invocation_total";
+  writer.family(total, "counter", "Calls that ended, by function and HTTP status.");
+  for (const { series, name } of rows) {
+    for (const { code, seconds } of series.codes) {
+      writer.line(total, `${name},code="${code}"`, seconds.count);
+    }
+  }
+  const started = "gateway_function_invocation_started";
+  writer.family(started, "counter", "Calls that were sent to a cell.");
+  for (const { series, name } of rows) writer.line(started, name, series.started);
+  const inFlight = "gateway_function_invocation_inflight";
+  writer.family(inFlight, "gauge", "Calls started and not ended.");
+  for (const { series, name } of rows) writer.line(inFlight, name, series.inFlight);
+  const seconds = "gateway_functions_seconds";
+  writer.family(seconds, "histogram", "Wall time of calls, by function and HTTP status.");
+  for (const { series, name } of rows) {
+    for (const code of series.codes) {
+      writer.histogram(seconds, `${name},code="${code.code}"`, code.seconds);
+    }
+  }
+}
+
+function writeServices(writer: TextWriter, gauges: MetricsGauges, functionSeriesMax: number): void {
+  let functions = 0;
+  let beyond = 0;
+  const quarantined: string[] = [];
+  const count = "gateway_service_count";
+  writer.family(count, "gauge", "Live functions; 0 while quarantined.");
+  for (const live of gauges.functions) {
+    functions += 1;
+    const label = `${live.name}.${live.namespace}`;
+    if (live.quarantined) quarantined.push(label);
+    if (functions > functionSeriesMax) beyond += live.quarantined ? 0 : 1;
+    else writer.sample(count, { function_name: label }, live.quarantined ? 0 : 1);
+  }
+  if (functions > functionSeriesMax) writer.sample(count, { function_name: "other" }, beyond);
+  writer.single("isola_functions", "gauge", "Live functions.", functions);
+  const held = "isola_functions_quarantined";
+  writer.single(held, "gauge", "Live functions in quarantine.", quarantined.length);
+  const each = "isola_function_quarantined";
+  writer.family(each, "gauge", "1 for every function in quarantine.");
+  for (const label of quarantined.slice(0, functionSeriesMax)) {
+    writer.sample(each, { function_name: label }, 1);
+  }
+}
+
+function writeCalls(writer: TextWriter, platform: PlatformSeries): void {
+  const counters: readonly [string, string, string, Iterable<[string, number]>][] = [
+    [
+      "isola_calls_total",
+      "outcome",
+      "Calls that ended, by outcome.",
+      Object.entries(platform.outcomes),
+    ],
+    [
+      "isola_refusals_total",
+      "code",
+      "Calls refused before they reached a cell.",
+      platform.refusals,
+    ],
+    [
+      "isola_verdicts_total",
+      "cause",
+      "Cells that died or were ended, by cause.",
+      Object.entries(platform.verdicts),
+    ],
+    [
+      "isola_convictions_total",
+      "cause",
+      "Versions convicted in the probation cell.",
+      Object.entries(platform.convictions),
+    ],
+  ];
+  for (const [name, label, help, values] of counters) {
+    writer.family(name, "counter", help);
+    for (const [key, value] of values) writer.sample(name, { [label]: key }, value);
+  }
+  writer.single(
+    "isola_cold_starts_total",
+    "counter",
+    "Calls that waited for their isolate to load.",
+    platform.coldStarts,
+  );
+  writer.single("isola_call_in_bytes_total", "counter", "Bodies of requests.", platform.bytesIn);
+  writer.single("isola_call_out_bytes_total", "counter", "Bodies of answers.", platform.bytesOut);
+  const phases: readonly [string, string, Histogram][] = [
+    ["isola_call_queue_seconds", "Wait in the gateway.", platform.queue],
+    ["isola_call_load_seconds", "Loading of isolates, cold calls alone.", platform.load],
+    ["isola_call_run_seconds", "Tenant code, until the response's head.", platform.run],
+  ];
+  for (const [name, help, histogram] of phases) {
+    writer.family(name, "histogram", help);
+    writer.histogram(name, "", histogram);
+  }
+}
+
+function writeGateway(writer: TextWriter, gauges: MetricsGauges): void {
+  writer.family("isola_build_info", "gauge", "1, with the version of the platform.");
+  writer.sample("isola_build_info", { version: gauges.version }, 1);
+  writer.single(
+    "isola_start_time_seconds",
+    "gauge",
+    "Start of the platform since the Unix epoch.",
+    gauges.startedAtMs / 1_000,
+  );
+  writer.single("isola_queued_calls", "gauge", "Calls waiting in the gateway.", gauges.queued);
+  writer.single("isola_in_flight_calls", "gauge", "Calls in flight in cells.", gauges.inFlight);
+}
+
+function writeCells(writer: TextWriter, cells: MetricsGauges["cells"]): void {
+  type Cell = MetricsGauges["cells"][number];
+  const families: readonly [string, Kind, string, (cell: Cell) => number | undefined][] = [
+    ["isola_cell_up", "gauge", "1 if the cell answers.", (cell) => (cell.state === "up" ? 1 : 0)],
+    ["isola_cell_restarts_total", "counter", "Restarts of the cell.", (cell) => cell.restarts],
+    ["isola_cell_isolates", "gauge", "Isolates that the cell holds.", (cell) => cell.isolates],
+    ["isola_cell_in_flight_calls", "gauge", "Calls in the cell.", (cell) => cell.inFlight],
+    ["isola_cell_loads_total", "counter", "Isolates loaded.", (cell) => cell.loads],
+    ["isola_cell_evictions_total", "counter", "Isolates evicted.", (cell) => cell.evictions],
+  ];
+  for (const [name, kind, help, valueOf] of families) {
+    writer.family(name, kind, help);
+    for (const cell of cells) {
+      const value = valueOf(cell);
+      if (value !== undefined) writer.sample(name, cellLabels(cell), value);
+    }
+  }
+}
+
+function cellLabels(cell: CellInfo): Labels {
+  return { slot: cell.slot, role: cell.role, namespace: cell.namespace ?? "" };
+}
+
+function writeProcesses(writer: TextWriter, { processes }: MetricsGauges): void {
+  const resident = "isola_process_resident_memory_bytes";
+  writer.family(resident, "gauge", "Resident memory of the platform's processes.");
+  for (const { name, residentBytes } of processes) {
+    writer.sample(resident, { process: name }, residentBytes);
+  }
+  const cpu = "isola_process_cpu_seconds_total";
+  writer.family(cpu, "counter", "Processor time of the platform's processes.");
+  for (const { name, cpuMs } of processes) writer.sample(cpu, { process: name }, cpuMs / 1_000);
+}
+
+function writeTelemetry(
+  writer: TextWriter,
+  table: FunctionTable,
+  platform: PlatformSeries,
+  spans: number,
+): void {
+  const counters: readonly [string, string, number][] = [
+    ["isola_log_lines_total", "Console lines taken in.", platform.logLines],
+    [
+      "isola_log_lines_dropped_total",
+      "Console lines that left memory for newer ones.",
+      platform.logLinesDropped,
+    ],
+    ["isola_spans_total", "Spans taken in.", spans],
+    [
+      "isola_telemetry_rejected_total",
+      "Items from cells that were malformed or not theirs.",
+      platform.itemsRejected,
+    ],
+  ];
+  for (const [name, help, value] of counters) writer.single(name, "counter", help, value);
+  const memory = "isola_telemetry_memory_bytes";
+  writer.single(memory, "gauge", "Estimate of what lines and records take.", table.bytes);
+}
+
+function writeExport(writer: TextWriter, stats: MetricsGauges["spanExport"]): void {
+  if (stats === undefined) return;
+  const exported = "isola_exported_spans_total";
+  writer.family(exported, "counter", "Spans of the OTLP exporter, by what became of them.");
+  writer.sample(exported, { result: "sent" }, stats.sentSpans);
+  writer.sample(exported, { result: "dropped" }, stats.droppedSpans);
+}
+
+function labelText(labels: Labels): string {
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}="${escapeLabel(String(value))}"`)
+    .join(",");
+}
+
+function escapeLabel(text: string): string {
+  return text.replaceAll(/[\\"\n]/g, (character) =>
+    character === "\n" ? "\\n" : `\\${character}`,
+  );
+}
+
+function escapeHelp(text: string): string {
+  return text.replaceAll(/[\\\n]/g, (character) => (character === "\n" ? "\\n" : "\\\\"));
+}
+
+function numberText(value: number): string {
+  if (Number.isFinite(value)) return String(value);
+  if (Number.isNaN(value)) return "NaN";
+  return value > 0 ? "+Inf" : "-Inf";
+}
