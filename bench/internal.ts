@@ -1,0 +1,7 @@
+/** What tests of the benchmarks reach. */
+export { Journal } from "./journal.ts";
+export { merged, percentileMs } from "./load/histogram.ts";
+export { LoadGenerator } from "./load/index.ts";
+export { ratios, quantile, slopeOf, spreadOf } from "./statistics.ts";
+export { faultsOf, figuresOf, isMet } from "./suites/figures.ts";
+export { FULL } from "./suites/options.ts";

@@ -1,0 +1,76 @@
+/** Everything a run measured, as records in the order in which they came: NDJSON with `--json`. */
+import { writeFileSync } from "node:fs";
+
+/** One load on one target in one round. */
+export interface LoadRecord {
+  readonly type: "load";
+  readonly phase: "calls" | "before" | "after";
+  readonly round: number;
+  readonly target: string;
+  readonly clients: number;
+  readonly callsPerSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly errors: number;
+  readonly busy: number;
+  /** CPU time of the target's processes in cores. */
+  readonly cores: number;
+  readonly histogram: string;
+}
+
+/** The start of one isolate. */
+export interface StartRecord {
+  readonly type: "start";
+  readonly target: string;
+  /** From the beginning of the deploy request; absent where nothing is deployed. */
+  readonly deployMs?: number;
+  /** From the first call to its answer. */
+  readonly firstAnswerMs: number;
+  /** False if the platform says that the isolate was there already: not counted. */
+  readonly cold: boolean;
+}
+
+/** Memory of the process that holds the isolates. */
+export interface MemoryRecord {
+  readonly type: "memory";
+  readonly target: string;
+  readonly isolates: number;
+  readonly pssBytes: number;
+  readonly anonymousBytes: number;
+}
+
+/** The same target at the same moment, loaded by wrk. */
+export interface CrossCheckRecord {
+  readonly type: "wrk";
+  readonly target: string;
+  readonly clients: number;
+  readonly callsPerSecond: number;
+  readonly ownCallsPerSecond: number;
+}
+
+export interface NoteRecord {
+  readonly type: "provenance" | "options" | "figure" | "verdict" | "note";
+  readonly value: unknown;
+}
+
+export type BenchRecord = LoadRecord | StartRecord | MemoryRecord | CrossCheckRecord | NoteRecord;
+
+export class Journal {
+  readonly #records: BenchRecord[] = [];
+
+  add(record: BenchRecord): void {
+    this.#records.push(record);
+  }
+
+  of<Type extends BenchRecord["type"]>(
+    type: Type,
+  ): readonly Extract<BenchRecord, { readonly type: Type }>[] {
+    return this.#records.filter(
+      (record): record is Extract<BenchRecord, { readonly type: Type }> => record.type === type,
+    );
+  }
+
+  write(file: string): void {
+    writeFileSync(file, this.#records.map((record) => `${JSON.stringify(record)}\n`).join(""));
+  }
+}

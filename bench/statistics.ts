@@ -1,0 +1,45 @@
+/** Medians and spreads over rounds, and slopes. Rounds are few: the whole range is shown. */
+
+export interface Spread {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+  readonly rounds: number;
+}
+
+export function quantile(values: readonly number[], fraction: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const place = (sorted.length - 1) * fraction;
+  const [low, high] = [sorted[Math.floor(place)], sorted[Math.ceil(place)]];
+  if (low === undefined || high === undefined) return Number.NaN;
+  return low + (high - low) * (place - Math.floor(place));
+}
+
+export function spreadOf(values: readonly number[]): Spread {
+  return {
+    median: quantile(values, 0.5),
+    min: Math.min(...values),
+    max: Math.max(...values),
+    rounds: values.length,
+  };
+}
+
+/** Ratios of two series, round by round. */
+export function ratios(above: readonly number[], below: readonly number[]): readonly number[] {
+  return above.flatMap((value, round) => {
+    const other = below[round];
+    return other === undefined ? [] : [value / other];
+  });
+}
+
+function meanOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** Slope of the least-squares line through points. */
+export function slopeOf(points: readonly (readonly [number, number])[]): number {
+  const [x0, y0] = [meanOf(points.map(([x]) => x)), meanOf(points.map(([, y]) => y))];
+  const above = points.reduce((sum, [x, y]) => sum + (x - x0) * (y - y0), 0);
+  const below = points.reduce((sum, [x]) => sum + (x - x0) ** 2, 0);
+  return above / below;
+}

@@ -1,0 +1,64 @@
+/**
+ * Memory per loaded isolate: the slope of the cell's memory over the number of isolates in it,
+ * never a total: a process that has worked holds far more than its isolates need.
+ */
+import type { Target } from "../baselines.ts";
+import type { Journal } from "../journal.ts";
+import { type IsolaTarget, deployCode } from "../platform.ts";
+import { memoryOf } from "../processes.ts";
+
+const SETTLE_MS = 500;
+
+async function read(
+  target: string,
+  isolates: number,
+  pids: readonly number[],
+  journal: Journal,
+): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+  const memories = pids.flatMap((pid) => memoryOf(pid) ?? []);
+  if (memories.length === 0) {
+    journal.add({ type: "note", value: `memory of ${target} cannot be read here` });
+    return;
+  }
+  const sum = (field: "pssBytes" | "anonymousBytes"): number =>
+    memories.reduce((total, memory) => total + memory[field], 0);
+  const [pssBytes, anonymousBytes] = [sum("pssBytes"), sum("anonymousBytes")];
+  journal.add({ type: "memory", target, isolates, pssBytes, anonymousBytes });
+}
+
+async function callOnce(url: string): Promise<void> {
+  const response = await fetch(url);
+  await response.text();
+  if (!response.ok) throw new Error(`${url} answered ${response.status}`);
+}
+
+/** Isolates of the bare loader; ids do not meet those of other measurements. */
+export async function measureBareDensity(
+  target: Target,
+  counts: readonly number[],
+  journal: Journal,
+): Promise<void> {
+  let loaded = 0;
+  for (const count of counts) {
+    for (; loaded < count; loaded++) await callOnce(`${target.url}load?id=density-${loaded}`);
+    await read(target.name, count, target.pids().slice(-1), journal);
+  }
+}
+
+export async function measureDensity(
+  isola: IsolaTarget,
+  code: string,
+  counts: readonly number[],
+  journal: Journal,
+): Promise<void> {
+  let loaded = 0;
+  for (const count of counts) {
+    for (; loaded < count; loaded++) {
+      const name = `density-${loaded}`;
+      await deployCode(isola.client, name, `${code}\n// ${name}\n`);
+      await callOnce(`${isola.publicUrl}/function/${name}`);
+    }
+    await read(isola.name, count, await isola.cellPids(), journal);
+  }
+}

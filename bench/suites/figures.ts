@@ -1,0 +1,139 @@
+/** The figures that have an aim, computed from the journal, and the verdict on the run. */
+import type { Journal, LoadRecord } from "../journal.ts";
+import { type Spread, quantile, ratios, slopeOf, spreadOf } from "../statistics.ts";
+import { type CallsOptions, MANY_CLIENTS } from "./options.ts";
+
+const MEGABYTE = 1_000_000;
+const BUSY_MAX = 0.9;
+/** wrk may find this much more than we do before our generator counts as the bottleneck. */
+const WRK_RATIO_MAX = 1.25;
+
+export interface Figure {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: string;
+  readonly spread?: Spread;
+  /** What issue and README promise; absent for what is only reported. */
+  readonly aim?: { readonly atLeast: number } | { readonly atMost: number };
+}
+
+export function isMet({ value, aim }: Figure): boolean | undefined {
+  if (aim === undefined) return undefined;
+  return "atLeast" in aim ? value >= aim.atLeast : value <= aim.atMost;
+}
+
+type Field = "callsPerSecond" | "p50Ms" | "p99Ms";
+
+export function series(
+  journal: Journal,
+  where: Pick<LoadRecord, "phase" | "target" | "clients">,
+  field: Field,
+): readonly number[] {
+  return journal
+    .of("load")
+    .filter((record) => record.phase === where.phase && record.target === where.target)
+    .filter((record) => record.clients === where.clients)
+    .toSorted((a, b) => a.round - b.round)
+    .map((record) => record[field]);
+}
+
+function ratioOf(
+  journal: Journal,
+  phase: LoadRecord["phase"],
+  clients: number,
+  field: Field,
+): Spread {
+  const of = (target: string): readonly number[] =>
+    series(journal, { phase, target, clients }, field);
+  return spreadOf(ratios(of("isola"), of("prototype")));
+}
+
+function callFigures(journal: Journal): readonly Figure[] {
+  const many = ratioOf(journal, "calls", MANY_CLIENTS, "callsPerSecond");
+  const one = ratioOf(journal, "calls", 1, "p50Ms");
+  return [
+    {
+      name: `calls a second, ${MANY_CLIENTS} clients, of the prototype's`,
+      value: many.median,
+      unit: "×",
+      spread: many,
+      aim: { atLeast: 0.7 },
+    },
+    {
+      name: "p50, 1 client, of the prototype's",
+      value: one.median,
+      unit: "×",
+      spread: one,
+      aim: { atMost: 1.5 },
+    },
+  ];
+}
+
+function row(name: string, values: readonly number[], fraction: number): Figure {
+  return { name, value: quantile(values, fraction), unit: "ms" };
+}
+
+function startFigures(journal: Journal): readonly Figure[] {
+  const of = (target: string) =>
+    journal.of("start").filter((record) => record.target === target && record.cold);
+  const first = of("isola").map(({ firstAnswerMs }) => firstAnswerMs);
+  const whole = of("isola").map(({ deployMs = 0, firstAnswerMs }) => deployMs + firstAnswerMs);
+  const bare = of("prototype").map(({ firstAnswerMs }) => firstAnswerMs);
+  return [
+    { ...row("cold isolate, first answer, p50", first, 0.5), aim: { atMost: 20 } },
+    row("cold isolate, first answer, p99", first, 0.99),
+    row("cold isolate of the prototype, p50", bare, 0.5),
+    row("deploy → first answer, p50", whole, 0.5),
+    row("deploy → first answer, p99", whole, 0.99),
+  ];
+}
+
+function memoryFigures(journal: Journal): readonly Figure[] {
+  return ["isola", "prototype"].flatMap((target) => {
+    const records = journal.of("memory").filter((record) => record.target === target);
+    if (records.length < 2) return [];
+    const slope = (field: "pssBytes" | "anonymousBytes"): number =>
+      slopeOf(records.map((record) => [record.isolates, record[field]])) / MEGABYTE;
+    const aim = target === "isola" ? { aim: { atMost: 3 } } : {};
+    return [
+      { name: `memory per isolate, ${target}, PSS`, value: slope("pssBytes"), unit: "MB", ...aim },
+      { name: `the same, anonymous`, value: slope("anonymousBytes"), unit: "MB" },
+    ];
+  });
+}
+
+function scaleFigures(journal: Journal, { functions }: CallsOptions): readonly Figure[] {
+  const [before, after] = (["before", "after"] as const).map((phase) =>
+    ratioOf(journal, phase, MANY_CLIENTS, "callsPerSecond"),
+  );
+  if (!before || !after) return [];
+  const value = after.median / before.median;
+  const name = `calls a second with ${functions} functions deployed, of those with few`;
+  return [{ name, value, unit: "×", aim: { atLeast: 0.95 } }];
+}
+
+export function figuresOf(journal: Journal, options: CallsOptions): readonly Figure[] {
+  return [
+    ...callFigures(journal),
+    ...startFigures(journal),
+    ...memoryFigures(journal),
+    ...scaleFigures(journal, options),
+  ].filter(({ value }) => !Number.isNaN(value));
+}
+
+/** Why the run proves nothing; empty if it is valid. */
+export function faultsOf(journal: Journal): readonly string[] {
+  const loads = journal.of("load");
+  const errors = loads.filter((record) => record.errors > 0);
+  const busy = loads.filter((record) => record.busy > BUSY_MAX);
+  const slower = journal
+    .of("wrk")
+    .filter((record) => record.callsPerSecond > record.ownCallsPerSecond * WRK_RATIO_MAX);
+  const warm = journal.of("start").filter((record) => !record.cold);
+  return [
+    ...errors.map(({ target, round }) => `${target} gave errors in round ${round}`),
+    ...busy.map(({ target, round }) => `the generator was saturated by ${target}, round ${round}`),
+    ...slower.map(({ target }) => `wrk gets more than ${WRK_RATIO_MAX} × as much from ${target}`),
+    ...(warm.length > 0 ? [`${warm.length} starts found their isolate warm`] : []),
+  ];
+}
