@@ -43,8 +43,12 @@ export interface CallEnvelope {
   readonly ik: string;
   /** Chain of `namespace/function` that led here, outermost first; empty for a call from outside. */
   readonly ch: readonly string[];
-  /** Prefix of the path that the gateway took off (`X-Forwarded-Prefix`). */
-  readonly px: string;
+  /** Generation of the secrets; with ns, fn and v it names the isolate. */
+  readonly sg: number;
+  /** 1: a fresh isolate for this call (`reuse: "call"`). */
+  readonly fr: 0 | 1;
+  /** `maxBlockMs`, for the breadcrumb. */
+  readonly mb: number;
 }
 
 /** What the cell says of a call, beside the tenant's own response. */
@@ -107,6 +111,8 @@ export interface Span {
   readonly startedAtMs: number;
   readonly endedAtMs: number;
   readonly error?: string;
+  /** False: kept here but not exported, as the caller's traceparent asked. @default true */
+  readonly sampled?: boolean;
   readonly attributes: Readonly<Record<string, string | number | boolean>>;
 }
 

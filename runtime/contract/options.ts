@@ -382,6 +382,11 @@ const VERB_OPTIONS = {
     help: "cells shared with others, or of its own",
     commands: ["namespace create"],
   },
+  force: {
+    type: "switch",
+    help: "also if there are functions in it",
+    commands: ["namespace remove"],
+  },
   functionsMax: quota("functions"),
   callsPerSecondMax: quota("calls a second; 0 = no bound"),
   inFlightMax: quota("calls in flight; 0 = no bound"),

@@ -68,7 +68,7 @@ function embedPlugin(root: string): Plugin {
           ...options,
           metafile: true,
           entryPoints: [args.path],
-          external: [...(options.external ?? []), "isola"],
+          external: [...(options.external ?? []), "isola", "isola-msgpack"],
         });
         const code = result.outputFiles?.[0]?.text ?? "";
         const watchFiles = Object.keys(result.metafile?.inputs ?? {}).map((f) => join(root, f));

@@ -1,0 +1,82 @@
+/**
+ * A cell's state: one per isolate of the cell worker, made by the first event and kept.
+ * Module-level on purpose: the loader, the routing table and the calls in flight belong to the
+ * process, not to a request.
+ */
+import {
+  type LogLine,
+  RoutingTable,
+  type ShimLine,
+  systemClock,
+  systemRandom,
+} from "../contract/index.ts";
+import type { CallEnvelope, Random } from "../contract/index.ts";
+import type { CellBindings } from "./cell-bindings.worker.ts";
+import { Isolates } from "./isolates.worker.ts";
+import { LiveCalls } from "./live-calls.worker.ts";
+import { SupplyClient } from "./supply-client.worker.ts";
+import { TelemetryBuffer } from "./telemetry-buffer.worker.ts";
+
+export class Cell {
+  readonly bindings: CellBindings;
+  readonly supply: SupplyClient;
+  readonly isolates: Isolates;
+  readonly live = new LiveCalls();
+  readonly telemetry: TelemetryBuffer;
+  readonly random: Random = systemRandom;
+  readonly now: () => number = systemClock.now;
+  /** `namespace/function@version` of versions that must not run here. */
+  suspects: ReadonlySet<string> = new Set();
+  readonly #table = new RoutingTable();
+  #tableReady: Promise<void> | undefined;
+
+  constructor(bindings: CellBindings) {
+    this.bindings = bindings;
+    this.supply = new SupplyClient(bindings.supply);
+    this.isolates = new Isolates(bindings, this.supply, this.now);
+    this.telemetry = new TelemetryBuffer(this.supply, this.now);
+  }
+
+  /** The routing table, read from the gateway once; changes are pushed from then on. */
+  async routing(): Promise<RoutingTable> {
+    this.#tableReady ??= this.#readTable();
+    await this.#tableReady;
+    return this.#table;
+  }
+
+  /** The table as it is, for changes: they apply on top of whatever is read later. */
+  get table(): RoutingTable {
+    return this.#table;
+  }
+
+  addLogs(ctx: ExecutionContext, call: CallEnvelope, lines: readonly ShimLine[]): void {
+    if (lines.length === 0) return;
+    const identity = { callId: call.id, namespace: call.ns, function: call.fn, version: call.v };
+    this.telemetry.addLogs(
+      ctx,
+      lines.map(({ atMs, level, text }): LogLine => ({ ...identity, atMs, level, text })),
+    );
+  }
+
+  async #readTable(): Promise<void> {
+    try {
+      this.#table.load(await this.supply.snapshot());
+    } catch (thrown) {
+      this.#tableReady = undefined;
+      throw thrown;
+    }
+  }
+}
+
+let cell: Cell | undefined;
+
+/** The process's cell; `bindings` count at the first call only. */
+export function cellOf(bindings: () => CellBindings): Cell {
+  cell ??= new Cell(bindings());
+  return cell;
+}
+
+/** The cell, for entrypoints that run after it was made. */
+export function currentCell(): Cell | undefined {
+  return cell;
+}

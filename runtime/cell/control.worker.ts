@@ -1,0 +1,83 @@
+/** What gateway and host say to a cell (contract/control.ts). */
+import {
+  CELL_CONTROL,
+  CRUMB_START,
+  type CellStatus,
+  LIMITS,
+  type PressureReport,
+  type ProbeRequest,
+  type RoutingChange,
+} from "../contract/index.ts";
+import type { Cell } from "./cell.worker.ts";
+import { probe } from "./probe.worker.ts";
+
+/** Isolates dropped at once under memory pressure: enough to matter, few enough to stay quick. */
+const SHED_SHARE = 0.25;
+const SHED_MIN = 4;
+
+export async function handleControl(
+  cell: Cell,
+  request: Request,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  const { pathname } = new URL(request.url);
+  switch (pathname) {
+    case CELL_CONTROL.ping:
+      return Response.json(status(cell));
+    case CELL_CONTROL.routing:
+      await applyRouting(cell, await request.json<RoutingChange>(), ctx);
+      return noContent();
+    case CELL_CONTROL.probe:
+      return Response.json(await probe(cell, await request.json<ProbeRequest>()));
+    case CELL_CONTROL.pressure:
+      return Response.json({ evicted: await relieve(cell, await request.json<PressureReport>()) });
+    case CELL_CONTROL.suspects: {
+      const { suspects } = await request.json<{ suspects: string[] }>();
+      cell.suspects = new Set(suspects);
+      return noContent();
+    }
+    case CELL_CONTROL.drain:
+      await drain(cell);
+      return noContent();
+    default:
+      return new Response(null, { status: 404 });
+  }
+}
+
+function noContent(): Response {
+  return new Response(null, { status: 204 });
+}
+
+function status(cell: Cell): CellStatus {
+  const left = cell.live.takeLeft();
+  const { mark, slot } = cell.bindings;
+  if (mark !== "" && left.length > 0) console.log(`${CRUMB_START}${mark} L ${left.join(" ")}`);
+  return { slot, inFlight: cell.live.size, ...cell.isolates.stats };
+}
+
+async function applyRouting(
+  cell: Cell,
+  change: RoutingChange,
+  ctx: ExecutionContext,
+): Promise<void> {
+  // Read first: a change on top of nothing would hide the namespaces that did not change.
+  await cell.routing();
+  cell.table.apply(change);
+  if (change.collected.length > 0) {
+    ctx.waitUntil(cell.isolates.drop(change.namespace, change.collected));
+  }
+}
+
+function relieve(cell: Cell, report: PressureReport): Promise<number> {
+  if (report.residentBytes <= report.softLimitBytes) return Promise.resolve(0);
+  const { isolates } = cell.isolates.stats;
+  return cell.isolates.shed(Math.max(SHED_MIN, Math.ceil(isolates * SHED_SHARE)));
+}
+
+/** Waits for the calls in flight; at the bound it ends them. */
+async function drain(cell: Cell): Promise<void> {
+  const untilMs = cell.now() + LIMITS.drainMs;
+  while (cell.live.size > 0 && cell.now() < untilMs) await scheduler.wait(50);
+  cell.live.endAll("shutdown");
+  await cell.telemetry.flush();
+}

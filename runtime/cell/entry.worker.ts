@@ -1,0 +1,48 @@
+/** The cell Worker of the host form: calls on one socket, control on another. */
+import { WorkerEntrypoint } from "cloudflare:workers";
+import type { CellBindings } from "./cell-bindings.worker.ts";
+import { cellOf } from "./cell.worker.ts";
+import { handleControl } from "./control.worker.ts";
+import { handleHttpCall } from "./http-call.worker.ts";
+
+export { Outbound } from "./outbound.worker.ts";
+export { Scope } from "./scope.worker.ts";
+export { Driver } from "./sub-call.worker.ts";
+
+interface Env {
+  readonly LOADER: WorkerLoader;
+  readonly SUPPLY: Fetcher;
+  readonly EGRESS: Fetcher;
+  readonly CELL: { readonly slot: number; readonly maxIsolates: number };
+  readonly MARK: string | null;
+}
+
+function bindings(env: Env): CellBindings {
+  return {
+    slot: env.CELL.slot,
+    mark: env.MARK ?? "",
+    maxIsolates: env.CELL.maxIsolates,
+    loader: env.LOADER,
+    supply: env.SUPPLY,
+    egress: env.EGRESS,
+  };
+}
+
+export class Control extends WorkerEntrypoint<Env> {
+  override fetch(request: Request): Promise<Response> {
+    return handleControl(
+      cellOf(() => bindings(this.env)),
+      request,
+      this.ctx,
+    );
+  }
+}
+
+export default {
+  fetch: (request, env, ctx) =>
+    handleHttpCall(
+      cellOf(() => bindings(env)),
+      request,
+      ctx,
+    ),
+} satisfies ExportedHandler<Env>;

@@ -1,0 +1,175 @@
+/**
+ * The driver of an HTTP call: the invocation that the gateway's request made is the one that runs
+ * the tenant. When it returns, what is left of the tenant's invocation is dropped without running
+ * its `catch` or `finally`: that is how a deadline ends a call.
+ *
+ * D1 Every call that is opened is closed, on each way out.
+ * D2 At the deadline the caller gets its answer at once; the tenant has `graceMs` to react to its
+ *    signal before it is dropped. Likewise when the client goes.
+ * D3 Headers under `x-isola-` never reach the tenant, and the tenant's never leave the cell.
+ */
+import { exports } from "cloudflare:workers";
+import {
+  CALL_HEADER,
+  type CallEnvelope,
+  type CallReply,
+  type ErrorData,
+  IsolaError,
+  LIMITS,
+  REPLY_HEADER,
+  SHIM_HEADER,
+  type ShimReport,
+  type ThrownData,
+} from "../contract/index.ts";
+import type { Cell } from "./cell.worker.ts";
+import type { AcquiredIsolate } from "./isolates.worker.ts";
+import type { EndReason, LiveCall } from "./live-calls.worker.ts";
+import { classifyRuntimeError } from "./runtime-error.ts";
+import type { ScopeStub } from "./shim/isolate-call.worker.ts";
+
+/** Body of an answer in which the platform speaks for the function. */
+export interface FaultBody {
+  readonly error: ErrorData;
+  readonly thrown?: ThrownData;
+}
+
+export async function handleHttpCall(
+  cell: Cell,
+  request: Request,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  const call = JSON.parse(request.headers.get(CALL_HEADER) ?? "null") as CallEnvelope;
+  const startedAtMs = cell.now();
+  let acquired: AcquiredIsolate;
+  try {
+    const isolate = cell.isolates.loaded(call);
+    acquired = isolate
+      ? { isolate, cold: false, loadMs: 0 }
+      : await cell.isolates.acquire(call, ctx);
+  } catch (thrown) {
+    const error = thrown instanceof IsolaError ? thrown : classifyRuntimeError(thrown);
+    return fault({ error: error.toData() }, { cold: 1, loadMs: cell.now() - startedAtMs });
+  }
+  if (acquired.cold) ctx.waitUntil(cell.isolates.trim());
+  return runHttpCall(cell, request, call, acquired, ctx);
+}
+
+async function runHttpCall(
+  cell: Cell,
+  request: Request,
+  call: CallEnvelope,
+  acquired: AcquiredIsolate,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  const { isolate } = acquired;
+  const live = cell.live.open(call, cell.now());
+  cell.isolates.enter(isolate);
+  let isOpen = true;
+  const close = (): void => {
+    if (!isOpen) return;
+    isOpen = false;
+    cell.live.close(live, cell.now());
+    cell.isolates.leave(isolate);
+  };
+  const timer = deadlineTimer(live, cell.now());
+  const props = { call, maxBlockMs: call.mb, scope: scopeFor(call.id) };
+  const fresh = call.fr === 1;
+  const answer = (
+    fresh
+      ? cell.isolates
+          .freshEntry(isolate, props)
+          .then((entry) => entry.fetch(tenantRequest(request)))
+      : cell.isolates.entry(isolate, props).fetch(tenantRequest(request))
+  ).catch((thrown: unknown) => classifyRuntimeError(thrown));
+  request.signal.addEventListener("abort", () => {
+    live.finish("disconnect");
+    ctx.waitUntil(endAfterGrace(answer, close));
+  });
+  const settled = await Promise.race([answer, live.end]);
+  clearTimeout(timer ?? null);
+  if (typeof settled === "string") {
+    ctx.waitUntil(endAfterGrace(answer, close));
+    return ended(settled, live, cell.now());
+  }
+  close();
+  const reply = {
+    cold: acquired.cold || fresh ? 1 : 0,
+    loadMs: acquired.loadMs,
+    runMs: cell.now() - live.startedAtMs,
+  } as const;
+  if (settled instanceof IsolaError) return fault({ error: settled.toData() }, reply);
+  return finish(cell, settled, call, reply, ctx);
+}
+
+export function deadlineTimer(live: LiveCall, nowMs: number): number | undefined {
+  const { dl } = live.envelope;
+  return dl === 0 ? undefined : setTimeout(() => live.finish("deadline"), dl - nowMs);
+}
+
+/** The tenant's answer, with its report taken off and ours put on; most answers pass untouched. */
+function finish(
+  cell: Cell,
+  response: Response,
+  call: CallEnvelope,
+  reply: Omit<CallReply, "error">,
+  ctx: ExecutionContext,
+): Response {
+  const header = response.headers.get(SHIM_HEADER);
+  if (header === null && reply.cold === 0 && !response.headers.has(REPLY_HEADER)) return response;
+  const report = header === null ? {} : (JSON.parse(header) as ShimReport);
+  if (report.logs) cell.addLogs(ctx, call, report.logs);
+  if (report.error) {
+    const { error, thrown } = report;
+    if (thrown) {
+      const text = thrown.stack || `${thrown.name}: ${thrown.message}`;
+      cell.addLogs(ctx, call, [{ atMs: cell.now(), level: "error", text }]);
+    }
+    return fault(thrown ? { error, thrown } : { error }, reply);
+  }
+  const copy = new Response(response.body, response);
+  copy.headers.delete(SHIM_HEADER);
+  copy.headers.set(REPLY_HEADER, JSON.stringify(reply satisfies CallReply));
+  return copy;
+}
+
+function fault(body: FaultBody, reply: { cold: 0 | 1; loadMs: number; runMs?: number }): Response {
+  const header: CallReply = { runMs: 0, ...reply, error: body.error.code };
+  return Response.json(body, {
+    status: 500,
+    headers: { [REPLY_HEADER]: JSON.stringify(header) },
+  });
+}
+
+function ended(reason: EndReason, live: LiveCall, nowMs: number): Response {
+  const tookMs = nowMs - live.startedAtMs;
+  const error =
+    reason === "deadline"
+      ? new IsolaError("TIMEOUT", {
+          attempted: `call ${live.envelope.fn}`,
+          found: `no answer after ${tookMs} ms`,
+          required: "an answer within its timeoutMs",
+        })
+      : new IsolaError("DRAINING", {
+          attempted: `call ${live.envelope.fn}`,
+          found: "the cell is ending",
+          retryAfterSeconds: 1,
+        });
+  return fault({ error: error.toData() }, { cold: 0, loadMs: 0, runMs: tookMs });
+}
+
+async function endAfterGrace(answer: Promise<unknown>, close: () => void): Promise<void> {
+  await Promise.race([answer, scheduler.wait(LIMITS.graceMs)]);
+  close();
+}
+
+/** The request as the tenant sees it (D3). */
+function tenantRequest(request: Request): Request {
+  const headers = new Headers(request.headers);
+  headers.delete(CALL_HEADER);
+  return new Request(request, { headers });
+}
+
+export function scopeFor(callId: string): ScopeStub {
+  const make = (exports as unknown as { Scope(options: { props: object }): ScopeStub }).Scope;
+  return make({ props: { callId } });
+}

@@ -1,0 +1,8 @@
+/** What the collapsed form composes. */
+export type { CellBindings } from "./cell-bindings.worker.ts";
+export { cellOf } from "./cell.worker.ts";
+export { handleControl } from "./control.worker.ts";
+export { type FaultBody, handleHttpCall } from "./http-call.worker.ts";
+export { Outbound } from "./outbound.worker.ts";
+export { Scope } from "./scope.worker.ts";
+export { Driver } from "./sub-call.worker.ts";

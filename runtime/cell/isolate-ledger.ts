@@ -1,0 +1,60 @@
+/**
+ * Accounting of loaded isolates: who may leave, and in which order. Pure.
+ *
+ * I1 An isolate with calls in flight is never named for eviction.
+ * I2 Among idle ones the least recently used leaves first.
+ * I3 An entry that left is unknown from then on; a later load makes a new one.
+ */
+import { assert } from "../contract/index.ts";
+
+interface Entry {
+  inFlight: number;
+}
+
+export class IsolateLedger {
+  /** In order of last use, oldest first (a Map keeps insertion order). */
+  readonly #entries = new Map<string, Entry>();
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Registers a call; the isolate becomes the most recently used. */
+  enter(id: string): void {
+    const entry = this.#entries.get(id) ?? { inFlight: 0 };
+    entry.inFlight += 1;
+    this.#entries.delete(id);
+    this.#entries.set(id, entry);
+  }
+
+  /** Ends a call. An isolate that was forgotten meanwhile is none of our business. */
+  leave(id: string): void {
+    const entry = this.#entries.get(id);
+    if (!entry) return;
+    entry.inFlight -= 1;
+    assert(entry.inFlight >= 0, "a call leaves an isolate once");
+  }
+
+  forget(id: string): void {
+    this.#entries.delete(id);
+  }
+
+  isIdle(id: string): boolean {
+    return (this.#entries.get(id)?.inFlight ?? 0) === 0;
+  }
+
+  /** Up to `count` idle isolates, least recently used first (I1, I2). */
+  idlest(count: number): string[] {
+    const found: string[] = [];
+    for (const [id, entry] of this.#entries) {
+      if (found.length >= count) break;
+      if (entry.inFlight === 0) found.push(id);
+    }
+    return found;
+  }
+
+  /** Idle isolates to drop so that at most `max` stay. */
+  surplus(max: number): string[] {
+    return this.idlest(Math.max(0, this.#entries.size - max));
+  }
+}

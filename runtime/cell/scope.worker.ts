@@ -1,0 +1,85 @@
+/**
+ * The call scope: the only way from tenant code to the platform.
+ *
+ * `Scope` is the stub that travels in the props of one call; its own props, minted by the cell,
+ * say which call. `open` gives the capability, bound to the tenant's invocation: when that ends,
+ * so do the capability and all that runs under it.
+ */
+import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
+import {
+  type CallScope,
+  IsolaError,
+  LIMITS,
+  type ScopeCallOptions,
+  type ScopeCallResult,
+  type ShimLine,
+  toIsolaError,
+} from "../contract/index.ts";
+import { type Cell, currentCell } from "./cell.worker.ts";
+import type { LiveCall } from "./live-calls.worker.ts";
+import { callFunction } from "./sub-call.worker.ts";
+
+interface ScopeProps {
+  readonly callId: string;
+}
+
+export class Scope extends WorkerEntrypoint<unknown, ScopeProps> {
+  open(): CallScopeTarget {
+    const cell = currentCell();
+    const live = cell?.live.get(this.ctx.props.callId);
+    if (!cell || !live) {
+      throw new IsolaError("CONFLICT", {
+        attempted: "use the context of a call",
+        found: "the call is over",
+        required: "a call in flight",
+        fix: "await what belongs to a call before it returns, or give it to waitUntil",
+      });
+    }
+    return new CallScopeTarget(cell, live, this.ctx);
+  }
+}
+
+class CallScopeTarget extends RpcTarget implements CallScope {
+  readonly #cell: Cell;
+  readonly #live: LiveCall;
+  readonly #ctx: ExecutionContext;
+
+  constructor(cell: Cell, live: LiveCall, ctx: ExecutionContext) {
+    super();
+    this.#cell = cell;
+    this.#live = live;
+    this.#ctx = ctx;
+  }
+
+  async call(name: string, input: unknown, options: ScopeCallOptions): Promise<ScopeCallResult> {
+    try {
+      return await callFunction(this.#cell, this.#live, this.#ctx, { name, input, options });
+    } catch (thrown) {
+      return { ok: false, error: toIsolaError(thrown, `call ${String(name)}`).toData() };
+    }
+  }
+
+  async flush(lines: readonly ShimLine[]): Promise<void> {
+    this.#cell.addLogs(this.#ctx, this.#live.envelope, checkLines(lines));
+  }
+
+  canceled(): Promise<string> {
+    return this.#live.end;
+  }
+}
+
+const LEVELS = new Set(["debug", "info", "warn", "error"]);
+
+/** Lines as the tenant's isolate sends them are not to be trusted in shape or size. */
+export function checkLines(lines: unknown): ShimLine[] {
+  if (!Array.isArray(lines)) return [];
+  return (lines as Partial<ShimLine>[])
+    .slice(0, LIMITS.logLinesPerFlush + 1)
+    .filter(
+      (line): line is ShimLine =>
+        typeof line?.text === "string" &&
+        line.text.length <= LIMITS.logLineMaxBytes + 16 &&
+        Number.isFinite(line.atMs) &&
+        LEVELS.has(line.level ?? ""),
+    );
+}

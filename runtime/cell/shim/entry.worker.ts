@@ -1,0 +1,284 @@
+/**
+ * The shim: what the cell puts around a tenant's module, in the tenant's own isolate.
+ *
+ * It is evaluated before the tenant's code (the cell's main module imports it first), builds the
+ * context, decodes input, encodes results, and reports errors and console lines on the answer.
+ * Nothing computed here is trusted by the cell beyond this tenant's own answer and logs.
+ */
+import { WorkerEntrypoint, abortIsolate } from "cloudflare:workers";
+import {
+  type ErrorData,
+  type FunctionForm,
+  IsolaError,
+  LIMITS,
+  type RunResult,
+  SHIM_HEADER,
+  type ShimReport,
+  type ThrownData,
+} from "../../contract/index.ts";
+import { adoptEarlyLines, installConsole } from "./console.worker.ts";
+import { crumbEnter } from "./crumbs.worker.ts";
+import {
+  type EntrypointClass,
+  type HttpHandler,
+  type UserModule,
+  configData,
+  entrypointNames,
+  formOf,
+} from "./form.worker.ts";
+import { readInput } from "./input.worker.ts";
+import { IsolateCall, type ShimProps, currentCall, isNested } from "./isolate-call.worker.ts";
+import { NativeRequest, NativeResponse, parse, stringify } from "./natives.worker.ts";
+import { checkValue, writeResult } from "./output.worker.ts";
+import { validate } from "./validate.worker.ts";
+
+installConsole();
+
+let user: UserModule = {};
+let form: FunctionForm = "data";
+let refusal: ErrorData | undefined;
+
+/** Takes the tenant's module; the first call wins, and it is the cell's main module that makes it. */
+export function adopt(module: UserModule): void {
+  user = module;
+  try {
+    form = formOf(module);
+  } catch (thrown) {
+    refusal = toErrorData(thrown);
+  }
+}
+
+/** What `describe` answers to the cell. */
+export type Description =
+  | { ok: true; form: FunctionForm; entrypoints: string[]; config: unknown }
+  | { ok: false; error: ErrorData };
+
+export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>, ShimProps> {
+  /** Also tells the cell that the modules are evaluated. */
+  describe(): Description {
+    if (refusal) return { ok: false, error: refusal };
+    try {
+      return { ok: true, form, entrypoints: entrypointNames(user), config: configData(user) };
+    } catch (thrown) {
+      return { ok: false, error: configError(thrown) };
+    }
+  }
+
+  /** Drops this isolate; the cell's way to evict. */
+  abort(): void {
+    abortIsolate("evicted");
+  }
+
+  override async fetch(request: Request): Promise<Response> {
+    const call = this.#enter();
+    let response: Response;
+    try {
+      response = await currentCall.run(call, () => this.#answer(request, call));
+    } catch (thrown) {
+      return refuse(thrown, call);
+    }
+    const lines = call.takeLines();
+    if (lines.length === 0) return response;
+    const header = stringify({ logs: lines } satisfies ShimReport);
+    if (header.length > LIMITS.logReplyMaxBytes) {
+      call.flushLines(lines);
+      return response;
+    }
+    return withReport(response, header);
+  }
+
+  /** A call between functions: a value in, a value out. */
+  async run(input: unknown, method: string | undefined): Promise<RunResult> {
+    const call = this.#enter();
+    try {
+      const value = await currentCall.run(call, () => this.#runValue(input, method, call));
+      checkValue(value);
+      return { ok: true, value, logs: call.takeLines() };
+    } catch (thrown) {
+      const { error, thrown: data } = explain(thrown);
+      return { ok: false, error, ...(data ? { thrown: data } : {}), logs: call.takeLines() };
+    }
+  }
+
+  #enter(): IsolateCall {
+    const { props } = this.ctx;
+    const call = new IsolateCall(props, this.env, this.ctx);
+    adoptEarlyLines(call);
+    crumbEnter(call.callId, props.maxBlockMs);
+    return call;
+  }
+
+  async #answer(request: Request, call: IsolateCall): Promise<Response> {
+    if (form === "http" || form === "entrypoint") return this.#answerHttp(request, call);
+    if (form === "rpc") {
+      const method = new URL(request.url).pathname.slice(1);
+      return writeResult(await this.#callMethod(method, [await readInput(request)], call), request);
+    }
+    const { pathname } = new URL(request.url);
+    if (pathname !== "/") {
+      throw new IsolaError("ROUTE_NOT_FOUND", {
+        attempted: "call a data function",
+        found: `the path ${pathname} behind its name`,
+        required: "no path",
+      });
+    }
+    return writeResult(await this.#runData(await readInput(request), call), request);
+  }
+
+  async #answerHttp(request: Request, call: IsolateCall): Promise<Response> {
+    const response =
+      form === "entrypoint"
+        ? await this.#instance(call).fetch?.(request)
+        : await (user.default as { fetch: HttpHandler }).fetch(request, this.#env(call), {
+            waitUntil: (promise: Promise<unknown>) => call.waitUntil(promise),
+            passThroughOnException: () => undefined,
+            props: {},
+          });
+    if (response instanceof NativeResponse) return response;
+    throw new IsolaError("RESULT_INVALID", {
+      attempted: "answer with what fetch returned",
+      found: response === null ? "null" : typeof response,
+      required: "a Response",
+    });
+  }
+
+  async #runValue(input: unknown, method: string | undefined, call: IsolateCall): Promise<unknown> {
+    if (method !== undefined || form === "rpc") {
+      return this.#callMethod(method ?? "", [input], call);
+    }
+    if (form === "data") return this.#runData(input, call);
+    const body = input === undefined ? null : stringify(input);
+    const request = new NativeRequest("http://function/", {
+      method: "POST",
+      body,
+      headers: { "content-type": "application/json", traceparent: call.trace.traceparent },
+    });
+    return readResponse(await this.#answerHttp(request, call));
+  }
+
+  async #runData(input: unknown, call: IsolateCall): Promise<unknown> {
+    const config = (user.config ?? {}) as { input?: unknown; output?: unknown };
+    const accepted =
+      config.input === undefined
+        ? input
+        : await validate(config.input, input, "INPUT_INVALID", "input");
+    const body = user.default as (input: unknown, ctx: unknown) => unknown;
+    const result = await body(accepted, call);
+    return config.output === undefined
+      ? result
+      : validate(config.output, result, "RESULT_INVALID", "output");
+  }
+
+  async #callMethod(name: string, args: unknown[], call: IsolateCall): Promise<unknown> {
+    const { prototype } = user.default as { prototype: object };
+    const known = Object.getOwnPropertyNames(prototype).filter(
+      (key) => key !== "constructor" && key !== "fetch",
+    );
+    if (!known.includes(name)) {
+      throw new IsolaError("ROUTE_NOT_FOUND", {
+        attempted: `call method ${JSON.stringify(name)}`,
+        found: "no such method of the class",
+        required: known.join(", ") || "a class with methods",
+      });
+    }
+    const instance = this.#instance(call);
+    return (instance[name] as (...args: unknown[]) => unknown)(...args);
+  }
+
+  #instance(call: IsolateCall): InstanceType<EntrypointClass> {
+    const Class = user.default as EntrypointClass;
+    return new Class(this.ctx, this.#env(call));
+  }
+
+  #env(call: IsolateCall): Record<string, unknown> {
+    return { ...this.env, ISOLA: call };
+  }
+}
+
+/** Body of an HTTP function's answer as a value. Errors: `FUNCTION_ERROR` for 4xx and 5xx. */
+async function readResponse(response: Response): Promise<unknown> {
+  const type = response.headers.get("content-type") ?? "";
+  const body = type.includes("json")
+    ? parse((await response.text()) || "null")
+    : type.startsWith("text/") || type === ""
+      ? await response.text()
+      : new Uint8Array(await response.arrayBuffer());
+  if (response.ok) return response.status === 204 ? undefined : body;
+  throw new IsolaError("FUNCTION_ERROR", {
+    attempted: "call an HTTP function for its value",
+    found: `status ${response.status}: ${String(stringify(body)).slice(0, 500)}`,
+    required: "a status below 400",
+  });
+}
+
+function refuse(thrown: unknown, call: IsolateCall): Response {
+  const { error, thrown: data } = explain(thrown);
+  const report: ShimReport = { error, ...(data ? { thrown: data } : {}) };
+  const logs = call.takeLines();
+  const withLogs = headerText({ ...report, logs });
+  if (withLogs.length <= 2 * LIMITS.logReplyMaxBytes) return answerReport(withLogs);
+  call.flushLines(logs);
+  return answerReport(headerText(report));
+}
+
+function answerReport(header: string): Response {
+  return new NativeResponse(null, { status: 500, headers: { [SHIM_HEADER]: header } });
+}
+
+function withReport(response: Response, header: string): Response {
+  const copy = new NativeResponse(response.body, response);
+  copy.headers.set(SHIM_HEADER, escapeHeader(header));
+  return copy;
+}
+
+function headerText(report: ShimReport): string {
+  return escapeHeader(stringify(report));
+}
+
+/** Headers carry printable ASCII: everything else as a JSON escape. */
+function escapeHeader(json: string): string {
+  return json.replaceAll(
+    /[^\x20-\x7e]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+/** An error of the platform as it is; anything else is what the function threw. */
+function explain(thrown: unknown): { error: ErrorData; thrown?: ThrownData } {
+  if (thrown instanceof IsolaError && !isNested(thrown)) return { error: thrown.toData() };
+  const data = thrownData(thrown);
+  const error = new IsolaError("FUNCTION_ERROR", {
+    attempted: "run the function",
+    found: `it threw ${data.name}`,
+  });
+  return { error: error.toData(), thrown: data };
+}
+
+function thrownData(thrown: unknown): ThrownData {
+  try {
+    if (thrown instanceof Error) {
+      return {
+        name: String(thrown.name).slice(0, 200),
+        message: String(thrown.message).slice(0, 2_000),
+        stack: String(thrown.stack ?? "").slice(0, 3_000),
+      };
+    }
+    const text = typeof thrown === "string" ? thrown : stringify(thrown);
+    return { name: `a ${typeof thrown}`, message: String(text).slice(0, 2_000), stack: "" };
+  } catch {
+    return { name: "something that cannot be shown", message: "", stack: "" };
+  }
+}
+
+function configError(thrown: unknown): ErrorData {
+  return new IsolaError("CONFIG_INVALID", {
+    attempted: "read the exported config",
+    found: thrown instanceof Error ? thrown.message : "a value that is no data",
+    required: "plain data",
+  }).toData();
+}
+
+function toErrorData(thrown: unknown): ErrorData {
+  if (thrown instanceof IsolaError) return thrown.toData();
+  return explain(thrown).error;
+}

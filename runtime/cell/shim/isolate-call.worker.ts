@@ -1,0 +1,177 @@
+/**
+ * One call inside of the isolate: its context, its console lines, its scope.
+ *
+ * The scope is opened on first use only; a call that needs nothing of the platform costs nothing.
+ */
+import {
+  type CallEnvelope,
+  type CallScope,
+  IsolaError,
+  LIMITS,
+  type LogLevel,
+  type ShimLine,
+  parseTraceparent,
+} from "../../contract/index.ts";
+import type { CallOptions, Context, Log, TraceInfo } from "../../sdk/index.ts";
+import { formatConsole } from "../../telemetry/console-format.ts";
+import { crumbBackground, crumbLine } from "./crumbs.worker.ts";
+import { CallStorage, cancelLater, later, now } from "./natives.worker.ts";
+
+export const currentCall = new CallStorage<IsolateCall>();
+
+const nested = new WeakSet<object>();
+
+/** True for what a call to another function threw: uncaught, it is the caller's own failure. */
+export function isNested(thrown: object): boolean {
+  return nested.has(thrown);
+}
+
+/** Stub of the cell's `Scope` entrypoint. */
+export interface ScopeStub {
+  open(): Promise<CallScope> & CallScope;
+}
+
+/** Props that the cell gives to the shim's entrypoint for one call. */
+export interface ShimProps {
+  readonly call: CallEnvelope;
+  readonly maxBlockMs: number;
+  readonly scope: ScopeStub;
+}
+
+/** Interval in which the lines of a running call are flushed. */
+const FLUSH_MS = 300;
+
+export class IsolateCall implements Context {
+  readonly callId: string;
+  readonly attempt: number;
+  readonly idempotencyKey: string;
+  readonly deadline: Date | null;
+  readonly env: Readonly<Record<string, unknown>>;
+  readonly #props: ShimProps;
+  readonly #ctx: ExecutionContext;
+  #scope: (Promise<CallScope> & CallScope) | undefined;
+  #controller: AbortController | undefined;
+  #lines: ShimLine[] = [];
+  #dropped = 0;
+  #flushTimer: number | undefined;
+  #answered = false;
+  #background = 0;
+
+  constructor(props: ShimProps, env: Record<string, unknown>, ctx: ExecutionContext) {
+    this.#props = props;
+    this.#ctx = ctx;
+    this.callId = props.call.id;
+    this.attempt = props.call.at;
+    this.idempotencyKey = props.call.ik;
+    this.deadline = props.call.dl === 0 ? null : new Date(props.call.dl);
+    this.env = env;
+  }
+
+  get trace(): TraceInfo {
+    const trace = parseTraceparent(this.#props.call.tp);
+    return {
+      traceId: trace?.traceId ?? "",
+      spanId: trace?.spanId ?? "",
+      traceparent: this.#props.call.tp,
+    };
+  }
+
+  get log(): Log {
+    const line =
+      (level: LogLevel) =>
+      (...data: unknown[]): void =>
+        this.line(level, formatConsole(data));
+    return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) this.#controller = this.#watchEnd();
+    return this.#controller.signal;
+  }
+
+  async call<Result>(name: string, input?: unknown, options: CallOptions = {}): Promise<Result> {
+    const result = await this.#open().call(String(name), input, {
+      ...(options.version === undefined ? {} : { version: options.version }),
+      ...(options.method === undefined ? {} : { method: options.method }),
+    });
+    if (result.ok) return result.value as Result;
+    const error = IsolaError.fromData(result.error);
+    nested.add(error);
+    throw error;
+  }
+
+  waitUntil(promise: Promise<unknown>): void {
+    if (this.#background++ === 0) crumbBackground(this.callId, true);
+    const settled = Promise.resolve(promise)
+      .catch((thrown: unknown) => this.line("error", formatConsole(["waitUntil:", thrown])))
+      .then(() => {
+        if (--this.#background === 0) crumbBackground(this.callId, false);
+      });
+    this.#ctx.waitUntil(settled);
+  }
+
+  /** Takes one console line; it rides on the answer, or is flushed while the call runs. */
+  line(level: LogLevel, text: string): void {
+    const atMs = now();
+    if (this.#lines.length >= LIMITS.logLinesPerFlush) {
+      this.#dropped += 1;
+      return;
+    }
+    const cut = text.length > LIMITS.logLineMaxBytes;
+    const kept = cut ? `${text.slice(0, LIMITS.logLineMaxBytes)} … cut` : text;
+    crumbLine(this.callId, level, atMs, kept);
+    this.#lines.push({ atMs, level, text: kept });
+    this.#flushTimer ??= later(() => this.#flush(), this.#answered ? 0 : FLUSH_MS);
+  }
+
+  /** Lines not yet flushed; from here on each further line is flushed by itself. */
+  takeLines(): ShimLine[] {
+    this.#answered = true;
+    if (this.#flushTimer !== undefined) cancelLater(this.#flushTimer);
+    this.#flushTimer = undefined;
+    return this.#drainLines();
+  }
+
+  #drainLines(): ShimLine[] {
+    const lines = this.#lines;
+    this.#lines = [];
+    if (this.#dropped > 0) {
+      lines.push({ atMs: now(), level: "warn", text: `${this.#dropped} more lines dropped` });
+      this.#dropped = 0;
+    }
+    return lines;
+  }
+
+  /** Sends lines through the scope; used when they are too many for the answer's header. */
+  flushLines(lines: readonly ShimLine[]): void {
+    this.#ctx.waitUntil(this.#open().flush(lines));
+  }
+
+  #flush(): void {
+    this.#flushTimer = undefined;
+    const lines = this.#drainLines();
+    if (lines.length > 0) this.flushLines(lines);
+  }
+
+  #open(): Promise<CallScope> & CallScope {
+    this.#scope ??= this.#props.scope.open();
+    return this.#scope;
+  }
+
+  #watchEnd(): AbortController {
+    const controller = new AbortController();
+    const end = (reason: string): void => {
+      const code = reason === "deadline" ? "TIMEOUT" : "CONFLICT";
+      controller.abort(
+        new IsolaError(code, { attempted: "finish the call", found: `its end: ${reason}` }),
+      );
+    };
+    const { dl } = this.#props.call;
+    if (dl > 0) later(() => end("deadline"), Math.max(0, dl - now()));
+    void this.#open()
+      .canceled()
+      .then(end)
+      .catch(() => undefined);
+    return controller;
+  }
+}

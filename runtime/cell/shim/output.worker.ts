@@ -1,0 +1,40 @@
+/** Result of a data function as an HTTP response (INTERFACE §5). */
+import { IsolaError, encodeJson } from "../../contract/index.ts";
+import { NativeResponse } from "./natives.worker.ts";
+
+const MSGPACK = "application/msgpack";
+
+/** Errors: `NOT_ACCEPTABLE`, `RESULT_INVALID`. */
+export async function writeResult(result: unknown, request: Request): Promise<Response> {
+  if (result instanceof NativeResponse) return result;
+  if (result === undefined) return new NativeResponse(null, { status: 204 });
+  checkValue(result);
+  if (result instanceof Uint8Array || result instanceof ArrayBuffer) {
+    return new NativeResponse(result as Uint8Array<ArrayBuffer>, {
+      headers: { "content-type": "application/octet-stream" },
+    });
+  }
+  if ((request.headers.get("accept") ?? "").includes(MSGPACK)) {
+    const { encode } = await import("isola-msgpack");
+    return new NativeResponse(encode(result), { headers: { "content-type": MSGPACK } });
+  }
+  return new NativeResponse(encodeJson(result), {
+    headers: { "content-type": "application/json" },
+  });
+}
+
+/** Refuses what is no value at the top; deeper down the codec of the edge refuses it by path. */
+export function checkValue(result: unknown): void {
+  const kind =
+    typeof result === "function" || typeof result === "symbol"
+      ? `a ${typeof result}`
+      : result instanceof ReadableStream || result instanceof WritableStream
+        ? "a stream"
+        : undefined;
+  if (kind === undefined) return;
+  throw new IsolaError("RESULT_INVALID", {
+    attempted: "answer with the function's result",
+    found: kind,
+    required: "data that can be cloned: no functions, symbols or streams",
+  });
+}

@@ -1,0 +1,91 @@
+/** What a cell asks of the gateway: code, secrets, routing; and what it tells it. */
+import {
+  type Bundle,
+  IsolaError,
+  type RoutingSnapshot,
+  SUPPLY,
+  type TelemetryBatch,
+  type VersionSupply,
+  parseErrorData,
+} from "../contract/index.ts";
+
+const BASE = "http://supply";
+/** Bundles kept in memory for functions that get a fresh isolate for every call. */
+const KEPT_BUNDLES = 8;
+
+export class SupplyClient {
+  readonly #supply: Fetcher;
+  readonly #bundles = new Map<string, Bundle>();
+
+  constructor(supply: Fetcher) {
+    this.#supply = supply;
+  }
+
+  snapshot(): Promise<RoutingSnapshot> {
+    return this.#get(SUPPLY.snapshot, {});
+  }
+
+  version(ns: string, fn: string, version: number): Promise<VersionSupply> {
+    return this.#get(SUPPLY.version, { ns, fn, v: String(version) });
+  }
+
+  secrets(
+    ns: string,
+    fn: string,
+    version: number,
+    generation: number,
+  ): Promise<Record<string, string>> {
+    return this.#get(SUPPLY.secrets, { ns, fn, v: String(version), g: String(generation) });
+  }
+
+  async bundle(hash: string, keep: boolean): Promise<Bundle> {
+    const known = this.#bundles.get(hash);
+    if (known) return known;
+    const bundle = await this.#get<Bundle>(SUPPLY.bundle, { hash });
+    if (keep) {
+      const [oldest] = this.#bundles.keys();
+      if (this.#bundles.size >= KEPT_BUNDLES && oldest) this.#bundles.delete(oldest);
+      this.#bundles.set(hash, bundle);
+    }
+    return bundle;
+  }
+
+  async tell(batch: TelemetryBatch): Promise<void> {
+    const response = await this.#supply.fetch(BASE + SUPPLY.telemetry, {
+      method: "POST",
+      body: JSON.stringify(batch),
+      headers: { "content-type": "application/json" },
+    });
+    await response.body?.cancel();
+  }
+
+  /** A call that must not run in this cell. */
+  forward(path: string, init: RequestInit): Promise<Response> {
+    return this.#supply.fetch(BASE + SUPPLY.call + path, init);
+  }
+
+  async #get<T>(path: string, query: Record<string, string>): Promise<T> {
+    let response: Response;
+    try {
+      response = await this.#supply.fetch(`${BASE}${path}?${new URLSearchParams(query)}`);
+    } catch (thrown) {
+      throw new IsolaError(
+        "CELL_RESTARTING",
+        {
+          attempted: `ask the gateway for ${path}`,
+          found: thrown instanceof Error ? thrown.message : String(thrown),
+          retryAfterSeconds: 1,
+        },
+        { cause: thrown },
+      );
+    }
+    if (response.ok) return response.json<T>();
+    const data = parseErrorData(await response.json().catch(() => undefined));
+    throw data
+      ? IsolaError.fromData(data)
+      : new IsolaError("INTERNAL", {
+          attempted: `ask the gateway for ${path}`,
+          found: `status ${response.status}`,
+        });
+  }
+}
