@@ -1,4 +1,5 @@
 /** Records, logs, spans, usage and metrics of calls; the exporters; the console's formatter. */
+export { createConsole, formatConsole, type TenantConsole } from "./console-format.ts";
 export { createTelemetryHub } from "./create-telemetry-hub.ts";
 export { TELEMETRY_LIMITS, type TelemetryLimits } from "./limits.ts";
 export {

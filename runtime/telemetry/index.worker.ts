@@ -1,0 +1,2 @@
+/** What telemetry needs of workerd. */
+export { createOtlpSender, type OtlpSenderOptions } from "./otlp-sender.worker.ts";
