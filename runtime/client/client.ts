@@ -162,9 +162,8 @@ export class IsolaClient {
   /** Calls a function over the public listener. The response is the function's, errors included. */
   async invoke(name: string, init: InvokeInit = {}): Promise<Response> {
     const { path = "", ...rest } = init;
-    const suffix = this.namespace === DEFAULT_NAMESPACE ? "" : `.${this.namespace}`;
     const tail = path === "" || path.startsWith("/") || path.startsWith("?") ? path : `/${path}`;
-    const url = `${await this.publicUrl()}/function/${encodeURIComponent(name)}${suffix}${tail}`;
+    const url = this.addressOf(await this.publicUrl(), name) + tail;
     const headers = new Headers(init.headers);
     const { token } = this.#transport;
     if (token !== undefined && !headers.has("authorization")) {
@@ -172,6 +171,12 @@ export class IsolaClient {
     }
     const attempted = `call function ${name}`;
     return reach(this.#transport.fetch, url, { redirect: "manual", ...rest, headers }, attempted);
+  }
+
+  /** Address of a function of this namespace at a public origin. */
+  addressOf(publicUrl: string, name: string): string {
+    const suffix = this.namespace === DEFAULT_NAMESPACE ? "" : `.${this.namespace}`;
+    return `${publicUrl}/function/${encodeURIComponent(name)}${suffix}`;
   }
 
   /** Kept log lines, the oldest first. */
@@ -241,9 +246,12 @@ export class IsolaClient {
         path: "/v1/namespaces",
         json: request,
       }),
-    remove: async (namespace: string): Promise<void> => {
+    /** With `force` also one that holds functions. */
+    remove: async (namespace: string, options: { readonly force?: boolean } = {}) => {
       const path = `/v1/namespaces/${encodeURIComponent(namespace)}`;
-      await this.#send({ attempted: `remove namespace ${namespace}`, method: "DELETE", path });
+      const query = { force: options.force === true ? 1 : undefined };
+      const attempted = `remove namespace ${namespace}`;
+      await this.#send({ attempted, method: "DELETE", path, query });
     },
   };
 

@@ -92,7 +92,8 @@ const TOKEN_VERBS = ["token create", "token list", "token revoke"];
 const NAMESPACE_VERBS = ["namespace create", "namespace list", "namespace remove"];
 const IN_NAMESPACE = [...FUNCTION_VERBS, ...SECRET_VERBS, ...TOKEN_VERBS];
 const REMOTE = [...IN_NAMESPACE, ...NAMESPACE_VERBS, "cells", "status"];
-const PRINTING = [...REMOTE, "doctor", "init"];
+/** A call prints the function's answer as it is. */
+const PRINTING = [...REMOTE.filter((verb) => verb !== "invoke"), "doctor", "init"];
 
 const PORT_MAX = 65_535;
 const ADDRESS = /^[^\s/]+$/;
@@ -149,7 +150,8 @@ const PLATFORM_OPTIONS = {
     environment: "ISOLA_DATA",
     file: "platform.data",
     help: "data folder of the platform; the token is looked for in it",
-    commands: [...START, ...REMOTE, "stop", "doctor"],
+    // In `invoke` --data is the input, as in every tool that calls something.
+    commands: [...START, ...REMOTE.filter((verb) => verb !== "invoke"), "stop", "doctor"],
   },
   cells: {
     type: "integer",

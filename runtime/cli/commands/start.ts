@@ -1,0 +1,85 @@
+/**
+ * Runs a platform in the foreground. The first SIGTERM or Ctrl-C drains, within the host's bound;
+ * a second one ends everything at once: what the host started does not outlive it.
+ */
+import { IsolaClient } from "../../client/index.ts";
+import type { Command, CommandContext } from "../command.ts";
+import { buildAll, deployBuilt } from "../deployment.ts";
+import { findFunctions } from "../functions-folder.ts";
+import { nodeFetch } from "../node-fetch.ts";
+import { type RunningHost, startHost } from "../platform.ts";
+import { resultText } from "./deploy.ts";
+
+/** Exit status after a second signal, as shells count it. */
+const INTERRUPTED = 130;
+
+export const startCommand: Command = {
+  name: "start",
+  summary: "run the platform in the foreground, until SIGTERM or Ctrl-C",
+  async run(context) {
+    const stopper = new Stopper(context);
+    const starting = startHost(context, context.option("dev"));
+    const platform = await context.progress("starting", starting);
+    stopper.watch(platform);
+    context.print(`public  ${platform.publicUrl}`);
+    context.print(`admin   ${platform.adminUrl}`);
+    const folder = context.option("dir");
+    try {
+      if (folder !== undefined) await deployFolder(context, platform, folder);
+    } catch (error) {
+      if (!stopper.isStopping) await platform.stop();
+      throw error;
+    }
+    await platform.exited;
+  },
+};
+
+/** Turns signals into an orderly end, also of a platform that is still starting. */
+export class Stopper {
+  #platform: RunningHost | undefined;
+  #signals = 0;
+
+  constructor(context: CommandContext, onFirst: () => void = () => undefined) {
+    context.io.onInterrupt(() => {
+      this.#signals += 1;
+      if (this.#signals > 1) process.exit(INTERRUPTED);
+      if (context.io.stderr.isTTY === true) context.note("draining; once more ends it at once");
+      onFirst();
+      void this.#platform?.stop();
+    });
+  }
+
+  get isStopping(): boolean {
+    return this.#signals > 0;
+  }
+
+  watch(platform: RunningHost): void {
+    this.#platform = platform;
+    if (this.isStopping) void platform.stop();
+  }
+}
+
+async function deployFolder(context: CommandContext, platform: RunningHost, folder: string) {
+  const client = clientOf(context, platform);
+  const built = await context.progress("building", buildAll(await findFunctions(folder)));
+  for (const one of built) {
+    const config = context.file?.functions.get(one.name) ?? {};
+    const work = deployBuilt(client, one, { config });
+    const result = await context.progress(`deploying ${one.name}`, work);
+    context.print(`${resultText(result)}  ${client.addressOf(platform.publicUrl, one.name)}`);
+  }
+}
+
+/** A client of the platform that this process runs. */
+export function clientOf(context: CommandContext, platform: RunningHost): IsolaClient {
+  return new IsolaClient({
+    url: platform.adminUrl,
+    publicUrl: platform.publicUrl,
+    token: platform.adminToken,
+    namespace: context.option("namespace"),
+    fetch: nodeFetch,
+    sleep: async (delayMs) => {
+      await new Promise((resume) => setTimeout(resume, delayMs));
+    },
+  });
+}

@@ -1,0 +1,122 @@
+/** What `isola init` writes, as data. */
+export interface Template {
+  readonly summary: string;
+  /** Files beside those of every project. */
+  readonly files: Readonly<Record<string, string>>;
+}
+
+const FUNCTION = `import type { Context, FunctionConfig } from "isola";
+
+export const config = { timeoutMs: 5_000 } satisfies FunctionConfig;
+
+interface Person {
+  name?: string;
+}
+
+export default async function hello(person: Person | undefined, ctx: Context) {
+  const name = person?.name ?? "world";
+  ctx.log.info(\`greeting \${name}\`);
+  return { greeting: \`Hello, \${name}!\` };
+}
+`;
+
+const HTTP = `import type { FunctionConfig } from "isola";
+
+export const config = { timeoutMs: 5_000 } satisfies FunctionConfig;
+
+export default {
+  async fetch(request: Request): Promise<Response> {
+    const url = new URL(request.url);
+    if (url.pathname !== "/") return new Response("not found\\n", { status: 404 });
+    const name = url.searchParams.get("name") ?? "world";
+    console.log(\`greeting \${name}\`);
+    return new Response(\`Hello, \${name}!\\n\`);
+  },
+};
+`;
+
+export const TEMPLATES: Readonly<Record<string, Template>> = {
+  function: {
+    summary: "a data function: plain values in and out",
+    files: { "functions/hello.ts": FUNCTION },
+  },
+  http: {
+    summary: "an HTTP function: any Workers module",
+    files: { "functions/hello.ts": HTTP },
+  },
+};
+
+/** Templates that a release to come brings. */
+export const FUTURE_TEMPLATES: readonly string[] = ["workflow", "code-workflow"];
+
+const TSCONFIG = `{
+  "compilerOptions": {
+    "target": "ES2024",
+    "lib": ["ES2024", "WebWorker"],
+    "module": "ESNext",
+    "moduleResolution": "Bundler",
+    "types": [],
+    "strict": true,
+    "noEmit": true,
+    "allowImportingTsExtensions": true,
+    "verbatimModuleSyntax": true,
+    "skipLibCheck": true
+  },
+  "include": ["functions"]
+}
+`;
+
+const SETTINGS = `# Every key can also be a flag or a variable: isola help start, isola help deploy.
+[platform]
+# port = 8080
+# adminPort = 8081
+# cells = 2
+
+[deploy]
+dir = "functions"
+
+# Stronger than what the function itself exports as \`config\`.
+[functions.hello]
+timeoutMs = 5_000
+`;
+
+const IGNORED = `node_modules/
+.isola/
+.isola.key
+`;
+
+const README = `# Functions
+
+\`\`\`
+npx isola dev                                  # start, redeploy on save, follow the logs
+npx isola invoke hello                         # call it
+npx isola deploy                               # deploy to a platform that runs elsewhere
+\`\`\`
+
+Each file in \`functions/\`, and each folder there with an \`index.ts\`, is a function of that name;
+files that begin with \`_\` are not. \`isola.toml\` holds the settings.
+`;
+
+/** Files of a new project by path. */
+export function projectFiles(
+  template: Template,
+  name: string,
+  dependency: string,
+): ReadonlyMap<string, string> {
+  const manifest = {
+    name,
+    private: true,
+    type: "module",
+    scripts: { dev: "isola dev", deploy: "isola deploy", check: "tsc" },
+    dependencies: { isola: dependency },
+    devDependencies: { typescript: "^7.0.2" },
+  };
+  return new Map([
+    ["package.json", `${JSON.stringify(manifest, undefined, 2)}\n`],
+    ["tsconfig.json", TSCONFIG],
+    ["isola.toml", SETTINGS],
+    [".gitignore", IGNORED],
+    ["README.md", README],
+    ...Object.entries(template.files),
+  ]);
+}
