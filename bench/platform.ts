@@ -1,8 +1,6 @@
 /** Isola itself as a target: started by its command line in a temporary folder, stopped after. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
+import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -20,46 +18,33 @@ export interface IsolaTarget extends Target {
   readonly cellPids: () => Promise<readonly number[]>;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address ? address.port : 0;
-}
-
-async function isReady(url: string): Promise<boolean> {
-  try {
-    return (await fetch(`${url}/readyz`)).ok;
-  } catch {
-    return false;
+/** `start` prints its addresses once it answers. */
+async function addressesOf(child: ChildProcess, stop: () => Promise<void>) {
+  let said = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding("utf8").on("data", (chunk: string) => {
+      said = (said + chunk).slice(-8_000);
+    });
   }
+  const deadlineMs = performance.now() + START_MAX_MS;
+  while (child.exitCode === null && performance.now() < deadlineMs) {
+    const [, publicUrl, adminUrl] = /^public\s+(\S+)\s+admin\s+(\S+)$/m.exec(said) ?? [];
+    if (publicUrl !== undefined && adminUrl !== undefined) return { publicUrl, adminUrl };
+    await sleep(20);
+  }
+  await stop();
+  throw new Error(`the platform did not start:\n${said}`);
 }
 
 /** Starts Isola with one cell, as the prototype has, and `hello` deployed. */
 export async function startIsola(folder: string, helloCode: string): Promise<IsolaTarget> {
-  const [port, adminPort] = [await freePort(), await freePort()];
   const data = join(folder, "data");
-  const listeners = ["--port", String(port), "--admin-port", String(adminPort)];
+  const listeners = ["--port", "0", "--admin-port", "0"];
   const argv = [ISOLA, "start", ...listeners, "--data", data, "--cells", "1"];
   const child = spawn(process.execPath, argv, { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
   const stop = endWithUs(child);
-  let said = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (chunk: string) => (said = (said + chunk).slice(-8_000)));
-  }
-  const adminUrl = `http://127.0.0.1:${adminPort}`;
-  const deadlineMs = performance.now() + START_MAX_MS;
-  while (!(await isReady(adminUrl))) {
-    if (child.exitCode !== null || performance.now() > deadlineMs) {
-      await stop();
-      throw new Error(`the platform did not start:\n${said}`);
-    }
-    await sleep(25);
-  }
+  const { publicUrl, adminUrl } = await addressesOf(child, stop);
   const token = readFileSync(join(data, "admin-token"), "utf8").trim();
-  const publicUrl = `http://127.0.0.1:${port}`;
   const client = new IsolaClient({ url: adminUrl, publicUrl, token });
   await deployCode(client, "hello", helloCode);
   return {

@@ -7,7 +7,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -33,20 +32,6 @@ function check(holds: boolean, sentence: string): void {
   if (!holds) throw new Error(sentence);
 }
 
-async function freePorts(): Promise<readonly [number, number]> {
-  const servers = [createServer(), createServer()];
-  const ports = await Promise.all(
-    servers.map(async (server) => {
-      server.listen(0, "127.0.0.1");
-      await once(server, "listening");
-      const address = server.address();
-      return typeof address === "object" && address ? address.port : 0;
-    }),
-  );
-  for (const server of servers) server.close();
-  return [ports[0] ?? 0, ports[1] ?? 0];
-}
-
 interface Platform {
   readonly process: ChildProcess;
   readonly publicUrl: string;
@@ -70,34 +55,21 @@ function isola(args: readonly string[], data: string, adminUrl?: string) {
   return { child, said: () => text.trim() };
 }
 
+/** `start` prints its addresses once it answers. */
 async function startPlatform(data: string): Promise<Platform> {
-  const [port, adminPort] = await freePorts();
-  const ports = ["--port", String(port), "--admin-port", String(adminPort)];
-  const { child, said } = isola(["start", ...ports], data);
+  const { child, said } = isola(["start", "--port", "0", "--admin-port", "0"], data);
   process.on("exit", () => child.kill("SIGTERM"));
-  const platform = {
-    process: child,
-    publicUrl: `http://127.0.0.1:${port}`,
-    adminUrl: `http://127.0.0.1:${adminPort}`,
-    said,
-  };
   const deadlineMs = performance.now() + START_MAX_MS;
-  while (!(await answers(`${platform.adminUrl}/readyz`))) {
+  for (;;) {
+    const [, publicUrl, adminUrl] = /^public\s+(\S+)\s+admin\s+(\S+)$/m.exec(said()) ?? [];
+    const platform = { process: child, publicUrl: publicUrl ?? "", adminUrl: adminUrl ?? "", said };
+    if (adminUrl !== undefined) return platform;
     check(child.exitCode === null, `the platform did not start:\n${said()}`);
     if (performance.now() > deadlineMs) {
       await stop(platform);
       throw new Error(`the platform was not ready in time:\n${said()}`);
     }
-    await sleep(25);
-  }
-  return platform;
-}
-
-async function answers(url: string): Promise<boolean> {
-  try {
-    return (await fetch(url)).ok;
-  } catch {
-    return false;
+    await sleep(20);
   }
 }
 

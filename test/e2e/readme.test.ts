@@ -1,0 +1,149 @@
+/**
+ * README is run as it stands: its files are written, its `bash` blocks executed in order, in an
+ * empty folder, against a platform started as it says. Only ports are replaced by free ones.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+interface Block {
+  readonly language: string;
+  readonly text: string;
+}
+
+const ROOT = resolve(import.meta.dirname, "../..");
+const README = readFileSync(join(ROOT, "README.md"), "utf8");
+const START_MAX_MS = 30_000;
+
+const blocks: readonly Block[] = [...README.matchAll(/^```(\w+)\n([^]*?)^```$/gm)].map((match) => ({
+  language: match[1] ?? "",
+  text: match[2] ?? "",
+}));
+
+interface Step {
+  readonly title: string;
+  /** Files that README shows before the block. */
+  readonly files: ReadonlyMap<string, string>;
+  readonly script: string;
+  readonly expected: readonly RegExp[];
+}
+
+/** What the output of a block has to hold, by a line of the block. */
+const EXPECTED: readonly (readonly [line: string, output: RegExp])[] = [
+  ["function/greet?name=Ada", /\{"greeting":"Hello, Ada!"\}/],
+  ["isola logs greet", /greeting Ada[^]*greet +\d/],
+  ["greet.default.localhost", /Hello, Alan![^]*Hello, Barbara![^]*Hello, Grace!/],
+  ["isola invoke crowd", /HELLO[^]*\["Hello, Ada!","Hello, Alan!"\]/],
+  ["--traffic 10", /10 ?%[^]*greet/],
+  ["secret put API_KEY", /"keyLength":21[^]*"keyLength":26/],
+  ["--namespace shop", /OPEN[^]*shop/],
+  ["isola status", /gateway_function_invocation_total/],
+];
+
+const steps: readonly Step[] = stepsOf(blocks);
+
+function stepsOf(all: readonly Block[]): Step[] {
+  const found: Step[] = [];
+  let files = new Map<string, string>();
+  for (const { language, text } of all) {
+    const path = /^\/\/ (\S+)\n/.exec(text)?.[1];
+    if (language === "ts" && path !== undefined) files.set(path, text);
+    if (language !== "bash") continue;
+    const title = text.trim().replaceAll("\n", "; ");
+    const expected = EXPECTED.filter(([line]) => text.includes(line)).map(([, output]) => output);
+    found.push({ title, files, script: text, expected });
+    files = new Map();
+  }
+  return found;
+}
+
+const folder = mkdtempSync(join(tmpdir(), "isola-readme-"));
+let platform: ChildProcess | undefined;
+let ports: readonly [string, string] = ["8080", "8081"];
+
+/** An installed package's command, made of the checkout's sources. */
+function installIsola(): void {
+  const bin = join(folder, "node_modules/.bin/isola");
+  mkdirSync(dirname(bin), { recursive: true });
+  const program = join(ROOT, "runtime/cli/main.ts");
+  writeFileSync(bin, `#!/bin/sh\nexec "${process.execPath}" "${program}" "$@"\n`);
+  chmodSync(bin, 0o755);
+}
+
+async function startPlatform(): Promise<void> {
+  const env = { ...process.env, ISOLA_PORT: "0", ISOLA_ADMIN_PORT: "0" };
+  const program = join(ROOT, "runtime/cli/main.ts");
+  const child = spawn(process.execPath, [program, "start"], { cwd: folder, env });
+  platform = child;
+  let said = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (chunk: string) => (said += chunk));
+  }
+  const deadlineMs = performance.now() + START_MAX_MS;
+  while (child.exitCode === null && performance.now() < deadlineMs) {
+    const found = /^public\s+\S+:(\d+)\s+admin\s+\S+:(\d+)$/m.exec(said);
+    if (found) {
+      ports = [found[1] ?? "", found[2] ?? ""];
+      return;
+    }
+    await sleep(20);
+  }
+  throw new Error(`isola start: ${said}`);
+}
+
+async function run(text: string): Promise<{ readonly status: number; readonly output: string }> {
+  const [port, adminPort] = ports;
+  const script = text
+    .replaceAll(/(127\.0\.0\.1|localhost):8080/g, `$1:${port}`)
+    .replaceAll(/(127\.0\.0\.1|localhost):8081/g, `$1:${adminPort}`);
+  const child = spawn("bash", ["-euo", "pipefail", "-c", script], {
+    cwd: folder,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
+  }
+  const [status] = (await once(child, "close")) as [number | null];
+  return { status: status ?? -1, output };
+}
+
+beforeAll(async () => {
+  installIsola();
+  await startPlatform();
+});
+
+afterAll(async () => {
+  if (platform?.exitCode === null) {
+    const exited = once(platform, "exit");
+    platform.kill("SIGTERM");
+    await exited;
+  }
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe("README", () => {
+  it("starts the platform as this test does", () => {
+    const starts = blocks.filter(({ text }) => text.trim() === "npx isola start");
+    expect(starts.map(({ language }) => language)).toEqual(["sh"]);
+  });
+
+  it.each(steps)("runs $title", async ({ files, script, expected }) => {
+    for (const [path, text] of files) {
+      mkdirSync(dirname(join(folder, path)), { recursive: true });
+      writeFileSync(join(folder, path), text);
+    }
+    const { status, output } = await run(script);
+    expect(status, output).toBe(0);
+    for (const pattern of expected) expect(output).toMatch(pattern);
+  });
+
+  it("has a block for everything that is expected", () => {
+    const missing = EXPECTED.filter(([line]) => !steps.some(({ script }) => script.includes(line)));
+    expect(missing).toEqual([]);
+  });
+});
