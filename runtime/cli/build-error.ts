@@ -1,8 +1,9 @@
 /** A failed build as one error of the catalogue: position first, then the code around it. */
 import { readFile } from "node:fs/promises";
-import { relative, resolve } from "node:path";
+import { resolve } from "node:path";
 import type { BuildFailure, Location, Message } from "esbuild";
 import { IsolaError } from "../contract/index.ts";
+import { shownPath } from "./shown-path.ts";
 
 const MESSAGES_SHOWN = 5;
 const LINES_AROUND = 2;
@@ -36,7 +37,7 @@ export async function buildError(
 
 function positionOf(location: Location, root: string) {
   return {
-    file: relative(process.cwd(), resolve(root, location.file)),
+    file: shownPath(resolve(root, location.file)),
     line: location.line,
     column: columnOf(location),
   };

@@ -3,12 +3,13 @@
  * transformed here, never evaluated.
  */
 import { isBuiltin } from "node:module";
-import { basename, dirname, join, relative, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { type BuildContext, type BuildFailure, type BuildOptions, type BuildResult } from "esbuild";
 import { context as openContext } from "esbuild";
 import { type Bundle, type BundleModule, IsolaError, LIMITS } from "../contract/index.ts";
 import { buildError } from "./build-error.ts";
 import { nodeModulesPlugin, separateModulesPlugin } from "./bundle-plugins.ts";
+import { shownPath } from "./shown-path.ts";
 import type { FunctionEntry } from "./functions-folder.ts";
 
 export interface BuiltFunction {
@@ -131,7 +132,7 @@ function byteLength(module: BundleModule): number {
 }
 
 function missingDefault(entry: FunctionEntry, exports: readonly string[]): IsolaError {
-  const shown = relative(process.cwd(), entry.path);
+  const shown = shownPath(entry.path);
   return new IsolaError("EXPORT_INVALID", {
     attempted: `build function ${entry.name}`,
     found: `${shown} without a default export (it exports ${exports.join(", ") || "nothing"})`,

@@ -1,7 +1,8 @@
 /** Which functions a path holds: a file, a folder with an index, or a folder of both. */
 import { readdir, stat } from "node:fs/promises";
-import { basename, extname, join, relative, resolve } from "node:path";
+import { basename, extname, join, resolve } from "node:path";
 import { IsolaError, checkFunctionName } from "../contract/index.ts";
+import { shownPath } from "./shown-path.ts";
 
 export interface FunctionEntry {
   readonly name: string;
@@ -28,7 +29,7 @@ export function isFunctionFile(name: string): boolean {
 export async function findFunctions(path: string, name?: string): Promise<FunctionEntry[]> {
   const absolute = resolve(path);
   const stats = await stat(absolute).catch(() => undefined);
-  const shown = relative(process.cwd(), absolute) || ".";
+  const shown = shownPath(absolute);
   if (stats === undefined) {
     throw new IsolaError("USAGE", {
       attempted: `find functions at ${shown}`,
@@ -63,7 +64,7 @@ function fileEntry(path: string, name: string | undefined): FunctionEntry {
   const extension = extname(path);
   if (!EXTENSIONS.includes(extension)) {
     throw new IsolaError("USAGE", {
-      attempted: `use ${relative(process.cwd(), path)} as a function`,
+      attempted: `use ${shownPath(path)} as a function`,
       found: extension === "" ? "a file without extension" : `a ${extension} file`,
       required: `one of ${EXTENSIONS.join(", ")}`,
       fix: "name a source file, or a folder of them",
@@ -101,7 +102,7 @@ function refuseTwins(found: readonly FunctionEntry[]): void {
     if (other !== undefined) {
       throw new IsolaError("USAGE", {
         attempted: `deploy function ${name}`,
-        found: [other, path].map((one) => relative(process.cwd(), one)).join(" and "),
+        found: [other, path].map(shownPath).toSorted().join(" and "),
         required: "one source for each name",
         fix: "rename one of them",
       });

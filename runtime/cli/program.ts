@@ -220,22 +220,18 @@ function defaultText(spec: OptionSpec): string {
   return value === undefined || value === "" ? "" : `default: ${String(value)}`;
 }
 
-/** The table of all options, as Markdown. */
-export function optionsTable(): string {
-  const rows = (Object.keys(OPTIONS) as OptionName[]).map((name) => {
+/** All options as Markdown, one line each. */
+export function optionsList(): string {
+  const lines = (Object.keys(OPTIONS) as OptionName[]).map((name) => {
     const spec: OptionSpec = OPTIONS[name];
-    const value = placeholder(spec).replaceAll("|", String.raw`\|`);
+    const value = placeholder(spec);
     const flag = `--${flagOf(name)}${value === "" ? "" : ` ${value}`}`;
-    const cells = [
-      `\`${flag}\``,
-      spec.environment === undefined ? "" : `\`${spec.environment}\``,
-      spec.file === undefined ? "" : `\`${spec.file}\``,
-      defaultText(spec).replace(/^default: /, ""),
-      spec.help,
-      spec.commands.join(", "),
-    ];
-    return `| ${cells.join(" | ")} |`;
+    const others = [spec.environment, spec.file].flatMap((key) =>
+      key === undefined ? [] : [`\`${key}\``],
+    );
+    const names = [`\`${flag}\``, ...others].join(", ");
+    const fallback = defaultText(spec) === "" ? "" : ` (${defaultText(spec)})`;
+    return `- ${names}: ${spec.help}${fallback}. Of ${spec.commands.join(", ")}.`;
   });
-  const head = ["flag", "environment", "isola.toml", "default", "meaning", "commands"];
-  return [`| ${head.join(" | ")} |`, `|${head.map(() => " --- |").join("")}`, ...rows].join("\n");
+  return lines.join("\n");
 }

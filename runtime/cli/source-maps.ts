@@ -1,7 +1,8 @@
 /** Turns positions in bundles into positions in the user's files, in stacks of the log. */
 import { SourceMap } from "node:module";
-import { relative, resolve } from "node:path";
+import { resolve } from "node:path";
 import type { BuiltFunction } from "./bundle.ts";
+import { shownPath } from "./shown-path.ts";
 
 const POSITION = /([\w.-]+\.js):(\d+):(\d+)/g;
 
@@ -21,7 +22,7 @@ export class SourceMaps {
       if (known === undefined) return whole;
       const origin = known.map.findEntry(Number(line) - 1, Number(column) - 1);
       if (!("originalSource" in origin) || origin.originalSource === "") return whole;
-      const path = relative(process.cwd(), resolve(known.root, origin.originalSource));
+      const path = shownPath(resolve(known.root, origin.originalSource));
       return `${path}:${String(origin.originalLine + 1)}:${String(origin.originalColumn + 1)}`;
     });
   }

@@ -87,7 +87,12 @@ export function findOption<Name extends OptionName>(
   if (file !== undefined && spec.file !== undefined && file.values.has(spec.file)) {
     const line = file.lineOf(spec.file);
     const source = line === undefined ? file.path : `${file.path} line ${String(line)}`;
-    return give(readTyped(name, spec, file.values.get(spec.file), source), "file", source);
+    const location = { file: file.path, line: line ?? 1, column: 1 };
+    return give(
+      readTyped(name, spec, file.values.get(spec.file), source, location),
+      "file",
+      source,
+    );
   }
   return give(defaultOf(spec), "default", "default");
 }
@@ -118,7 +123,13 @@ function readText(name: OptionName, spec: OptionSpec, given: unknown, source: st
 }
 
 /** A value of its own type: from isola.toml, or parsed from text. */
-function readTyped(name: OptionName, spec: OptionSpec, given: unknown, source: string): unknown {
+function readTyped(
+  name: OptionName,
+  spec: OptionSpec,
+  given: unknown,
+  source: string,
+  location?: ErrorParts["location"],
+): unknown {
   if (spec.type === "duration" && typeof given === "string") {
     const parsedMs = parseDurationMs(given);
     if (parsedMs !== undefined) return parsedMs;
@@ -130,6 +141,7 @@ function readTyped(name: OptionName, spec: OptionSpec, given: unknown, source: s
     found: `${JSON.stringify(given) ?? typeof given} (${source})`,
     required,
     fix: fixOf(name, spec, source),
+    ...(location === undefined ? {} : { location }),
   });
 }
 

@@ -6,7 +6,7 @@ import { type ConfigFile, IsolaError } from "../../contract/index.ts";
 import type { Command, CommandContext } from "../command.ts";
 import { readConfigFile } from "../config-file.ts";
 import { DevLoop } from "../dev-loop.ts";
-import { startHost } from "../platform.ts";
+import { startHere } from "../platform.ts";
 import { renderError } from "../render/errors.ts";
 import { logText } from "../render/log-lines.ts";
 import { milliseconds } from "../render/text.ts";
@@ -14,7 +14,7 @@ import { findRunning } from "../running-platform.ts";
 import { shownPath } from "../shown-path.ts";
 import { SourceMaps } from "../source-maps.ts";
 import { FileWatcher } from "../watch-files.ts";
-import { Stopper, clientOf } from "./start.ts";
+import { Stopper, clientOf, endedEarly } from "./start.ts";
 
 const DEFAULT_FOLDER = "functions";
 
@@ -35,7 +35,7 @@ export const devCommand: Command = {
       await serve(context, { client, publicUrl, folder, signal: aborted.signal });
       return;
     }
-    const platform = await context.progress("starting", startHost(context, true));
+    const platform = await context.progress("starting", startHere(context, true));
     stopper.watch(platform);
     context.print(`public  ${platform.publicUrl}`);
     context.print(`admin   ${platform.adminUrl}`);
@@ -43,13 +43,9 @@ export const devCommand: Command = {
     const client = clientOf(context, platform);
     const { publicUrl } = platform;
     await serve(context, { client, publicUrl, folder, signal: aborted.signal });
-    await platform.exited;
-    if (stopper.isStopping) return;
-    throw new IsolaError("START_FAILED", {
-      attempted: "keep the platform up",
-      found: "the end of a process that it needs",
-      fix: `read ${join(shownPath(context.dataDir), "logs")}`,
-    });
+    if (!stopper.isStopping) void platform.stop();
+    const { reason } = await platform.exited;
+    if (!stopper.isStopping) throw endedEarly(context, reason);
   },
 };
 

@@ -2,12 +2,15 @@
  * Runs a platform in the foreground. The first SIGTERM or Ctrl-C drains, within the host's bound;
  * a second one ends everything at once: what the host started does not outlive it.
  */
+import { join } from "node:path";
 import { IsolaClient } from "../../client/index.ts";
+import { IsolaError } from "../../contract/index.ts";
 import type { Command, CommandContext } from "../command.ts";
 import { buildAll, deployBuilt } from "../deployment.ts";
 import { findFunctions } from "../functions-folder.ts";
 import { nodeFetch } from "../node-fetch.ts";
-import { type RunningHost, startHost } from "../platform.ts";
+import { type Platform, startHere } from "../platform.ts";
+import { shownPath } from "../shown-path.ts";
 import { resultText } from "./deploy.ts";
 
 /** Exit status after a second signal, as shells count it. */
@@ -18,7 +21,7 @@ export const startCommand: Command = {
   summary: "run the platform in the foreground, until SIGTERM or Ctrl-C",
   async run(context) {
     const stopper = new Stopper(context);
-    const starting = startHost(context, context.option("dev"));
+    const starting = startHere(context, context.option("dev"));
     const platform = await context.progress("starting", starting);
     stopper.watch(platform);
     context.print(`public  ${platform.publicUrl}`);
@@ -30,13 +33,14 @@ export const startCommand: Command = {
       if (!stopper.isStopping) await platform.stop();
       throw error;
     }
-    await platform.exited;
+    const { reason } = await platform.exited;
+    if (!stopper.isStopping) throw endedEarly(context, reason);
   },
 };
 
 /** Turns signals into an orderly end, also of a platform that is still starting. */
 export class Stopper {
-  #platform: RunningHost | undefined;
+  #platform: Platform | undefined;
   #signals = 0;
 
   constructor(context: CommandContext, onFirst: () => void = () => undefined) {
@@ -53,13 +57,23 @@ export class Stopper {
     return this.#signals > 0;
   }
 
-  watch(platform: RunningHost): void {
+  watch(platform: Platform): void {
     this.#platform = platform;
     if (this.isStopping) void platform.stop();
   }
 }
 
-async function deployFolder(context: CommandContext, platform: RunningHost, folder: string) {
+/** The platform ended by itself. */
+export function endedEarly(context: CommandContext, reason: string): IsolaError {
+  return new IsolaError("START_FAILED", {
+    attempted: "keep the platform up",
+    found: reason,
+    required: "every process that it needs",
+    fix: `read ${join(shownPath(context.dataDir), "logs")}`,
+  });
+}
+
+async function deployFolder(context: CommandContext, platform: Platform, folder: string) {
   const client = clientOf(context, platform);
   const built = await context.progress("building", buildAll(await findFunctions(folder)));
   for (const one of built) {
@@ -71,7 +85,7 @@ async function deployFolder(context: CommandContext, platform: RunningHost, fold
 }
 
 /** A client of the platform that this process runs. */
-export function clientOf(context: CommandContext, platform: RunningHost): IsolaClient {
+export function clientOf(context: CommandContext, platform: Platform): IsolaClient {
   return new IsolaClient({
     url: platform.adminUrl,
     publicUrl: platform.publicUrl,
