@@ -4,4 +4,5 @@ export { merged, percentileMs } from "./load/histogram.ts";
 export { LoadGenerator } from "./load/index.ts";
 export { ratios, quantile, slopeOf, spreadOf } from "./statistics.ts";
 export { faultsOf, figuresOf, isMet } from "./suites/figures.ts";
+export { runCalls } from "./suites/calls.ts";
 export { FULL } from "./suites/options.ts";
