@@ -48,7 +48,7 @@ class Hub implements TelemetryHub {
   constructor(options: TelemetryHubOptions) {
     const limits = { ...TELEMETRY_LIMITS, ...options.limits };
     const table = new FunctionTable(limits);
-    const book = new LogBook(limits, table, this.#platform);
+    const book = new LogBook(limits, table, this.#platform, options.clock);
     const spans = new SpanRing(limits.spansKept);
     const ledger = new UsageLedger(limits.usageRowsMax);
     this.#options = options;

@@ -19,12 +19,18 @@ import type { UsageSlot } from "./usage-ledger.ts";
 const LINE_BYTES = 160;
 const RECORD_BYTES = 320;
 
+/** A line with its number among all lines. */
+export interface KeptLine {
+  readonly number: number;
+  readonly line: LogLine;
+}
+
 export interface FunctionEntry {
   readonly namespace: string;
   readonly name: string;
   readonly series: FunctionSeries;
   readonly usage: UsageSlot;
-  readonly lines: Ring<LogLine>;
+  readonly lines: Ring<KeptLine>;
   readonly calls: Ring<CallRecord>;
   textBytes: number;
   /** Against the budget of all functions. */
@@ -97,16 +103,16 @@ export class FunctionTable {
   }
 
   /** Keeps a line; the number of lines that left for it. */
-  addLine(entry: FunctionEntry, line: LogLine): number {
-    const textBytes = utf8Bytes(line.text);
+  addLine(entry: FunctionEntry, kept: KeptLine): number {
+    const textBytes = utf8Bytes(kept.line.text);
     const before = entry.droppedLines;
     entry.textBytes += textBytes;
     this.#charge(entry, textBytes + LINE_BYTES);
-    const left = entry.lines.push(line);
-    if (left) this.#dropLine(entry, left);
+    const left = entry.lines.push(kept);
+    if (left) this.#dropLine(entry, left.line);
     while (entry.textBytes > this.#limits.logBytesPerFunction && entry.lines.length > 1) {
       const oldest = entry.lines.shift();
-      if (oldest) this.#dropLine(entry, oldest);
+      if (oldest) this.#dropLine(entry, oldest.line);
     }
     return entry.droppedLines - before + this.#shrink();
   }

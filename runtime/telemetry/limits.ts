@@ -34,6 +34,10 @@ export const TELEMETRY_LIMITS = {
   usageRowsMax: 100_000,
   /** Followers of logs. Beyond: `CAPACITY`. */
   followersMax: 256,
+  /** Lines waiting for one follower that reads too slowly. Beyond: dropped and told. */
+  followerLagLines: 1_000,
+  /** Time between two signs of life to a follower. */
+  followerBeatMs: 15_000,
   /** Spans of one export request. */
   exportBatchSpans: 512,
   /** Time between two exports while there is little to send. */

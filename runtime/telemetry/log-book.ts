@@ -1,14 +1,14 @@
 /** Console lines: kept per function, asked for by query, handed to followers as they come. */
-import { IsolaError, type LogLine } from "../contract/index.ts";
+import { type Clock, IsolaError, type LogLine } from "../contract/index.ts";
 import type { PlatformSeries } from "./call-series.ts";
-import type { FunctionTable } from "./function-table.ts";
+import type { FunctionTable, KeptLine } from "./function-table.ts";
 import type { TelemetryLimits } from "./limits.ts";
 import type { LogAnswer, LogFilter, LogQuery } from "./telemetry-hub.ts";
 import { cutText } from "./text.ts";
 
 interface Follower {
   readonly name: string | undefined;
-  readonly onLine: (line: LogLine) => void;
+  readonly onLine: (line: LogLine, cursor: string) => void;
 }
 
 const QUERY_LINES = 1_000;
@@ -20,8 +20,14 @@ export class LogBook {
   /** By namespace, so that lines nobody follows cost one look. */
   readonly #followers = new Map<string, Set<Follower>>();
   #followerCount = 0;
+  #lastNumber = 0;
+  readonly #clock: Clock;
+  /** Tells the cursors of this book from those of the one before a restart. Made when it is needed
+   *  first: workerd has no time while modules are evaluated. */
+  #markText = "";
 
-  constructor(limits: TelemetryLimits, table: FunctionTable, series: PlatformSeries) {
+  constructor(limits: TelemetryLimits, table: FunctionTable, series: PlatformSeries, clock: Clock) {
+    this.#clock = clock;
     this.#limits = limits;
     this.#table = table;
     this.#series = series;
@@ -29,11 +35,13 @@ export class LogBook {
 
   add(line: LogLine): void {
     const text = cutText(line.text, this.#limits.logLineMaxBytes);
-    const kept = text === line.text ? line : { ...line, text };
-    const entry = this.#table.touch(kept.namespace, kept.function);
+    this.#lastNumber += 1;
+    const number = this.#lastNumber;
+    const kept = { number, line: text === line.text ? line : { ...line, text } };
+    const entry = this.#table.touch(line.namespace, line.function);
     this.#series.logLines += 1;
     this.#series.logLinesDropped += this.#table.addLine(entry, kept);
-    const followers = this.#followers.get(kept.namespace);
+    const followers = this.#followers.get(line.namespace);
     if (followers === undefined) return;
     for (const follower of followers) this.#tell(followers, follower, kept);
   }
@@ -41,22 +49,27 @@ export class LogBook {
   query(query: LogQuery): LogAnswer {
     const limit = boundOf(query.limit ?? QUERY_LINES, this.#limits.queryMax);
     const sinceMs = query.sinceMs ?? 0;
-    const lines: LogLine[] = [];
+    const after = this.#numberOf(query.after);
+    const found: KeptLine[] = [];
     let droppedLines = 0;
     for (const entry of this.#table.select(query.namespace, query.function)) {
       droppedLines += entry.droppedLines;
       for (let index = 0; index < entry.lines.length; index += 1) {
-        const line = entry.lines.at(index);
-        if (line === undefined || line.atMs < sinceMs) continue;
-        if (query.callId === undefined || line.callId === query.callId) lines.push(line);
+        const kept = entry.lines.at(index);
+        if (kept === undefined || kept.number <= after || kept.line.atMs < sinceMs) continue;
+        if (query.callId === undefined || kept.line.callId === query.callId) found.push(kept);
       }
     }
-    // Stable: lines of one function and moment stay in the order in which they came.
-    lines.sort((a, b) => a.atMs - b.atMs);
-    return { lines: lines.slice(Math.max(0, lines.length - limit)), droppedLines };
+    found.sort((a, b) => a.line.atMs - b.line.atMs || a.number - b.number);
+    const newest = found.slice(Math.max(0, found.length - limit));
+    return {
+      lines: newest.map(({ line }) => line),
+      cursors: newest.map(({ number }) => this.#cursorOf(number)),
+      droppedLines,
+    };
   }
 
-  follow(filter: LogFilter, onLine: (line: LogLine) => void): () => void {
+  follow(filter: LogFilter, onLine: (line: LogLine, cursor: string) => void): () => void {
     if (this.#followerCount >= this.#limits.followersMax) {
       throw new IsolaError("CAPACITY", {
         attempted: `follow the logs of ${filter.namespace}`,
@@ -75,11 +88,26 @@ export class LogBook {
     };
   }
 
-  #tell(followers: Set<Follower>, follower: Follower, line: LogLine): void {
+  get #mark(): string {
+    this.#markText ||= `${this.#clock.now().toString(36)}-`;
+    return this.#markText;
+  }
+
+  #cursorOf(number: number): string {
+    return this.#mark + number.toString(36);
+  }
+
+  #numberOf(cursor: string | undefined): number {
+    if (!cursor?.startsWith(this.#mark)) return 0;
+    const number = Number.parseInt(cursor.slice(this.#mark.length), 36);
+    return Number.isSafeInteger(number) ? number : 0;
+  }
+
+  #tell(followers: Set<Follower>, follower: Follower, { line, number }: KeptLine): void {
     if (follower.name !== undefined && follower.name !== line.function) return;
     if (!followers.has(follower)) return;
     try {
-      follower.onLine(line);
+      follower.onLine(line, this.#cursorOf(number));
     } catch {
       // A follower that fails has gone away; the others and the caller are not concerned.
       this.#stop(line.namespace, followers, follower);

@@ -11,15 +11,16 @@ import type { MetricsGauges } from "./telemetry-hub.ts";
 type Labels = Readonly<Record<string, string | number>>;
 type Kind = "counter" | "gauge" | "histogram";
 
-const BOUNDS = [...BUCKETS_MS.map((bound) => String(bound / 1_000)), "+Inf"];
+/** Bounds in seconds, with what stands between a bound and its value. */
+const BOUNDS = [...BUCKETS_MS.map((bound) => `${bound / 1_000}"} `), '+Inf"} '];
 
 /** Collects families; a family without samples is left out. */
 class TextWriter {
-  readonly #lines: string[] = [];
-  #head: string | undefined;
+  #text = "";
+  #head = "";
 
   family(name: string, kind: Kind, help: string): void {
-    this.#head = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${kind}`;
+    this.#head = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${kind}\n`;
   }
 
   sample(name: string, labels: Labels, value: number): void {
@@ -28,10 +29,9 @@ class TextWriter {
 
   /** A sample whose labels are text already. */
   line(name: string, labels: string, value: number): void {
-    if (this.#head !== undefined) this.#lines.push(this.#head);
-    this.#head = undefined;
     const braced = labels === "" ? "" : `{${labels}}`;
-    this.#lines.push(`${name}${braced} ${numberText(value)}`);
+    this.#text += `${this.#head}${name}${braced} ${numberText(value)}\n`;
+    this.#head = "";
   }
 
   /** The family of one sample without labels. */
@@ -40,19 +40,23 @@ class TextWriter {
     this.line(name, "", value);
   }
 
+  /** Most of the text is made here: the parts that repeat are put together once. */
   histogram(name: string, labels: string, histogram: Histogram): void {
-    const comma = labels === "" ? "" : ",";
+    const start = `${name}_bucket{${labels}${labels === "" ? "" : ","}le="`;
+    let text = this.#head;
+    this.#head = "";
     let cumulated = 0;
-    for (const [index, bound] of BOUNDS.entries()) {
+    for (let index = 0; index < BOUNDS.length; index += 1) {
       cumulated += histogram.counts[index] ?? 0;
-      this.line(`${name}_bucket`, `${labels}${comma}le="${bound}"`, cumulated);
+      text += `${start}${BOUNDS[index] ?? ""}${cumulated}\n`;
     }
+    this.#text += text;
     this.line(`${name}_sum`, labels, histogram.sumMs / 1_000);
     this.line(`${name}_count`, labels, histogram.count);
   }
 
   text(): string {
-    return `${this.#lines.join("\n")}\n`;
+    return this.#text;
   }
 }
 

@@ -13,7 +13,9 @@ import type { SpanSource, TraceQuery } from "./telemetry-hub.ts";
 /** Attribute by which a span belongs to a namespace. */
 export const NAMESPACE_ATTRIBUTE = "isola.namespace";
 /** Attribute that holds the call id. */
-export const CALL_ATTRIBUTE = "faas.invocation_id";
+export const CALL_ATTRIBUTE = "isola.call_id";
+/** Attribute that names the function. */
+export const FUNCTION_ATTRIBUTE = "isola.function";
 
 /** The trace of one call: its own span, and the span of whoever called. */
 export interface CallTrace {
@@ -28,7 +30,7 @@ export function callTraceOf(traceparent: string | null | undefined, random: Rand
   return { trace: childTrace(parent, random), parentSpanId: parent.spanId };
 }
 
-/** The span of a finished call, with OpenTelemetry's names where it has them. */
+/** The span of a finished call. */
 export function spanOfCall(record: CallRecord, trace: TraceContext, parentSpanId?: string): Span {
   const isFault = record.outcome !== "ok" && record.outcome !== "canceled";
   return {
@@ -43,10 +45,10 @@ export function spanOfCall(record: CallRecord, trace: TraceContext, parentSpanId
     ...(trace.sampled ? {} : { sampled: false }),
     attributes: {
       [NAMESPACE_ATTRIBUTE]: record.namespace,
-      "faas.name": record.function,
-      "faas.version": String(record.version),
+      [FUNCTION_ATTRIBUTE]: record.function,
+      "isola.version": record.version,
       [CALL_ATTRIBUTE]: record.callId,
-      "faas.coldstart": record.cold,
+      "isola.cold": record.cold,
       "http.response.status_code": record.status,
       "isola.backend": record.backend,
       "isola.outcome": record.outcome,
@@ -175,6 +177,6 @@ export class SpanRing implements SpanSource {
   #function(slot: number): unknown {
     const item = this.#items[slot];
     if (item === undefined) return undefined;
-    return "callId" in item ? item.function : item.attributes["faas.name"];
+    return "callId" in item ? item.function : item.attributes[FUNCTION_ATTRIBUTE];
   }
 }

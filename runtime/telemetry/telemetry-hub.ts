@@ -39,6 +39,8 @@ export interface LogQuery {
   readonly callId?: string;
   /** Lines at or after this moment. */
   readonly sinceMs?: number;
+  /** Lines that came after the one with this cursor; all of them if the cursor is not ours. */
+  readonly after?: string;
   /** The newest this many. @default 1000 */
   readonly limit?: number;
 }
@@ -46,6 +48,8 @@ export interface LogQuery {
 export interface LogAnswer {
   /** Oldest first. */
   readonly lines: readonly LogLine[];
+  /** Cursor of every line, at the same index. A restart of the gateway voids them. */
+  readonly cursors: readonly string[];
   /** Lines of the functions asked for that left the ring since it began, or never got in. */
   readonly droppedLines: number;
 }
@@ -125,9 +129,10 @@ export interface TelemetryHub {
     query(query: LogQuery): LogAnswer;
     /**
      * Hands every new line to `onLine`, until the returned function is called or `onLine` throws.
+     * In workerd use `streamLogs`: a request that only waits for others is canceled as hung.
      * Errors: `CAPACITY` beyond `followersMax`.
      */
-    follow(filter: LogFilter, onLine: (line: LogLine) => void): () => void;
+    follow(filter: LogFilter, onLine: (line: LogLine, cursor: string) => void): () => void;
   };
   readonly calls: {
     /** Newest first. */
