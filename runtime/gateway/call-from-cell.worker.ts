@@ -1,0 +1,97 @@
+/**
+ * A call between functions that its cell must not run: a suspect, a quarantined version, another
+ * backend. The cell vouches for the envelope; the slot's group bounds what it may name.
+ */
+import {
+  CALL_HEADER,
+  type CallEnvelope,
+  IsolaError,
+  PRIVATE_PREFIX,
+  REPLY_HEADER,
+  isErrorCode,
+  parseErrorData,
+  toIsolaError,
+} from "../contract/index.ts";
+import type { Dispatcher } from "./dispatcher.worker.ts";
+import { errorResponse } from "./error-response.ts";
+import { pathOf } from "./resolve-call.ts";
+import type { GatewayState } from "./state.worker.ts";
+
+/**
+ * @param path path behind the supply route, as the callee sees it.
+ * @param allows whether the asking slot may name the namespace.
+ */
+export async function callFromCell(
+  state: GatewayState,
+  dispatcher: Dispatcher,
+  request: Request,
+  path: string,
+  allows: (namespace: string) => boolean,
+): Promise<Response> {
+  try {
+    const envelope = JSON.parse(request.headers.get(CALL_HEADER) ?? "null") as CallEnvelope;
+    const route = allows(envelope.ns) ? state.table.route(envelope.ns, envelope.fn) : undefined;
+    const target = route?.targets.find(({ version }) => version === envelope.v);
+    if (!route || !target) throw notFound(envelope);
+    if (target.quarantined) throw quarantined(envelope);
+    const headers = new Headers(request.headers);
+    for (const name of [...headers.keys()]) {
+      if (name.startsWith(PRIVATE_PREFIX)) headers.delete(name);
+    }
+    const dispatched = await dispatcher.dispatch({
+      envelope,
+      target,
+      route,
+      row: state.table.namespace(envelope.ns),
+      url: `http://function${pathOf(path)}`,
+      method: request.method,
+      headers,
+      body: request.body as ReadableStream<Uint8Array> | null,
+      bodyBytes: Number(headers.get("content-length") ?? 0),
+      client: undefined,
+      gone: request.signal,
+    });
+    // A value: it is read whole, so the lease does not outlive this line by a stream.
+    const bytes = await dispatched.response.arrayBuffer();
+    dispatched.release(true);
+    return passOn(dispatched.response, bytes);
+  } catch (thrown) {
+    return asCallAnswer(toIsolaError(thrown, "place a call between functions"));
+  }
+}
+
+function passOn(response: Response, bytes: ArrayBuffer): Response {
+  const reply = response.headers.get(REPLY_HEADER);
+  const code = reply === null ? undefined : (JSON.parse(reply) as { error?: unknown }).error;
+  if (!isErrorCode(code)) {
+    const body = response.status === 204 ? null : bytes;
+    return new Response(body, { status: response.status, headers: response.headers });
+  }
+  const body = JSON.parse(new TextDecoder().decode(bytes)) as { error?: unknown };
+  const data = parseErrorData(body.error);
+  const error = data
+    ? IsolaError.fromData(data)
+    : new IsolaError("INTERNAL", { attempted: "read a cell's answer", found: "no error in it" });
+  return asCallAnswer(error);
+}
+
+/** Errors between platform processes carry their parts. */
+function asCallAnswer(error: IsolaError): Response {
+  const answer = errorResponse(error);
+  return Response.json({ error: error.toData() }, { status: answer.status });
+}
+
+function notFound(envelope: CallEnvelope): IsolaError {
+  return new IsolaError("FUNCTION_NOT_FOUND", {
+    attempted: `call ${envelope.fn} from a function`,
+    found: "no such function or version",
+  });
+}
+
+function quarantined(envelope: CallEnvelope): IsolaError {
+  return new IsolaError("FUNCTION_QUARANTINED", {
+    attempted: `call ${envelope.fn}`,
+    found: `version ${envelope.v} in quarantine`,
+    retryAfterSeconds: 60,
+  });
+}

@@ -1,0 +1,122 @@
+/** What the host says to the gateway (contract/control.ts). */
+import {
+  CELL_CONTROL,
+  type CellsReport,
+  GATEWAY_CONTROL,
+  type HostMetrics,
+  LIMITS,
+  type Verdict,
+  toIsolaError,
+} from "../contract/index.ts";
+import type { Dispatcher } from "./dispatcher.worker.ts";
+import type { GatewayState } from "./state.worker.ts";
+import { sleep } from "./system-timers.worker.ts";
+
+export interface ControlParts {
+  readonly state: GatewayState;
+  readonly dispatcher: Dispatcher;
+}
+
+export async function handleControl(
+  parts: ControlParts,
+  request: Request,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  try {
+    return await route(parts, request, ctx);
+  } catch (thrown) {
+    const error = toIsolaError(thrown, "take a message of the host");
+    return Response.json(error.toData(), { status: error.status });
+  }
+}
+
+async function route(
+  parts: ControlParts,
+  request: Request,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  const { state, dispatcher } = parts;
+  switch (new URL(request.url).pathname) {
+    case GATEWAY_CONTROL.ready:
+      await state.ready();
+      return Response.json({ ready: true });
+    case GATEWAY_CONTROL.cells:
+      state.cells.apply(await request.json<CellsReport>());
+      dispatcher.admission.pumpAll();
+      ctx.waitUntil(Promise.all([state.deliverLater(), tellSuspects(parts)]));
+      return noContent();
+    case GATEWAY_CONTROL.verdict:
+      await takeVerdict(parts, await request.json<Verdict>(), ctx);
+      return noContent();
+    case GATEWAY_CONTROL.disconnects: {
+      const { clients } = await request.json<{ clients: string[] }>();
+      return Response.json({ canceled: dispatcher.inFlight.cancelClients(clients) });
+    }
+    case GATEWAY_CONTROL.telemetry:
+      return Response.json(state.hub.absorb(await request.json()));
+    case GATEWAY_CONTROL.metrics:
+      state.processes = (await request.json<HostMetrics>()).processes;
+      return noContent();
+    case GATEWAY_CONTROL.drain:
+      await drain(parts);
+      return noContent();
+    default:
+      return new Response(null, { status: 404 });
+  }
+}
+
+/** Suspects run in the probation cell from now on; a third conviction quarantines. */
+async function takeVerdict(
+  parts: ControlParts,
+  verdict: Verdict,
+  ctx: ExecutionContext,
+): Promise<void> {
+  const { state, dispatcher } = parts;
+  state.hub.recordVerdict(verdict);
+  const effect = dispatcher.takeVerdict(verdict);
+  if (!effect.changed) return;
+  ctx.waitUntil(tellSuspects(parts));
+  if (effect.quarantine === undefined) return;
+  const key = parseSuspectKey(effect.quarantine);
+  if (!key) return;
+  ctx.waitUntil(
+    state.change("quarantine", key, ctx).then(
+      () => undefined,
+      (thrown: unknown) => console.error(`quarantine of ${effect.quarantine}: ${String(thrown)}`),
+    ),
+  );
+}
+
+/** Cells must not run calls between functions of suspects themselves. */
+export async function tellSuspects({ state, dispatcher }: ControlParts): Promise<void> {
+  const body = JSON.stringify({ suspects: dispatcher.suspects.keys });
+  await Promise.allSettled(
+    state.cells.liveSlots().map(async (slot) => {
+      const response = await state.bindings
+        .control(slot)
+        .fetch(`http://cell${CELL_CONTROL.suspects}`, { method: "POST", body });
+      await response.body?.cancel();
+    }),
+  );
+}
+
+function parseSuspectKey(
+  key: string,
+): { namespace: string; name: string; version: number } | undefined {
+  const match = /^([^/]+)\/([^@]+)@(\d+)$/.exec(key);
+  const [, namespace, name, version] = match ?? [];
+  if (!namespace || !name || !version) return undefined;
+  return { namespace, name, version: Number(version) };
+}
+
+/** New calls are refused; those in flight end, or the bound does. Usage is on disk afterwards. */
+async function drain({ state, dispatcher }: ControlParts): Promise<void> {
+  dispatcher.isDraining = true;
+  const untilMs = state.clock.now() + LIMITS.drainMs;
+  while (dispatcher.inFlight.size > 0 && state.clock.now() < untilMs) await sleep(50);
+  await state.persistUsage();
+}
+
+function noContent(): Response {
+  return new Response(null, { status: 204 });
+}

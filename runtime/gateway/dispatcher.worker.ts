@@ -1,0 +1,314 @@
+/**
+ * The dispatcher: from a resolved call to the cell that runs it, and back.
+ *
+ * G1 What is admitted is released on every way out: answer, error, client gone, stream ended.
+ * G2 A call is sent again only if nothing of it reached a cell, or its function is idempotent and
+ *    its body is still at hand.
+ * G3 Whoever waits (for admission, for a restarting cell, for a verdict) waits within a bound.
+ */
+import {
+  CALL_HEADER,
+  type CallEnvelope,
+  type Clock,
+  type FunctionRoute,
+  IsolaError,
+  LIMITS,
+  type NamespaceRoute,
+  PROBATION_SLOT,
+  type RouteTarget,
+  type Verdict,
+  suspectKey,
+} from "../contract/index.ts";
+import { Admission, type Lease, type Ticket } from "./admission.ts";
+import { type CellGroup, type CellPool, PROBATION_GROUP, groupOf } from "./cell-pool.ts";
+import { InFlight } from "./in-flight.ts";
+import { classifyLost } from "./lost-cell.ts";
+import { Suspects } from "./suspects.ts";
+
+export interface DispatcherOptions {
+  readonly pool: CellPool;
+  readonly clock: Clock;
+  cell(slot: number): Fetcher;
+}
+
+/** A call as the edge resolved it. */
+export interface DispatchRequest {
+  readonly envelope: CallEnvelope;
+  readonly target: RouteTarget;
+  readonly route: FunctionRoute;
+  readonly row: NamespaceRoute | undefined;
+  readonly url: string;
+  readonly method: string;
+  readonly headers: Headers;
+  readonly body: ReadableStream<Uint8Array> | null;
+  /** Content length where the client said it. */
+  readonly bodyBytes: number | undefined;
+  readonly client: string | undefined;
+  /** Settles when the client has gone. */
+  readonly gone: AbortSignal;
+}
+
+/** An answer with its lease still held: `release` when its body has left. */
+export interface Dispatched {
+  readonly response: Response;
+  readonly slot: number;
+  readonly queueMs: number;
+  /** The head has left and the body streams: the watchdog's picture needs to know. */
+  markStreaming(): void;
+  release(isClean: boolean): void;
+}
+
+/** How often an idempotent call may be sent in all. */
+const MAX_SENDS = 3;
+/** How long the verdict over a dead probation cell is waited for. */
+const VERDICT_WAIT_MS = 2_000;
+
+export class Dispatcher {
+  readonly admission: Admission;
+  readonly inFlight = new InFlight();
+  readonly suspects = new Suspects();
+  isDraining = false;
+  readonly #options: DispatcherOptions;
+  readonly #verdicts = new Map<number, Verdict>();
+  #verdictWaiters: (() => void)[] = [];
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+    this.admission = new Admission(options.pool);
+  }
+
+  /**
+   * Runs the call.
+   *
+   * @throws IsolaError those of admission; `CELL_LOST`, `CELL_RESTARTING`, `CAPACITY`,
+   * `MAX_BLOCK`, `MEMORY_LIMIT`.
+   */
+  async dispatch(request: DispatchRequest): Promise<Dispatched> {
+    if (this.isDraining) throw draining(request);
+    const startedAtMs = this.#options.clock.now();
+    const bytes = await this.#keepBody(request);
+    for (let sends = 1; ; sends += 1) {
+      const lease = await this.#lease(request);
+      const queueMs = this.#options.clock.now() - startedAtMs;
+      const sent = await this.#send(request, bytes, lease, queueMs);
+      if (!("lost" in sent)) return sent;
+      const mayRepeat =
+        sent.lost === "unsent" ? canResend(request, bytes) : isRepeatable(request, bytes);
+      const isSpent = sends >= MAX_SENDS || request.gone.aborted;
+      if (!mayRepeat || isSpent) throw await this.#lostError(request, lease.slot, sent.sentAtMs);
+    }
+  }
+
+  /** Takes the watchdog's verdict: suspects, convictions, and calls that wait for it. */
+  takeVerdict(verdict: Verdict): ReturnType<Suspects["take"]> {
+    this.#options.pool.markLost(verdict.slot);
+    this.#verdicts.set(verdict.slot, verdict);
+    const waiters = this.#verdictWaiters;
+    this.#verdictWaiters = [];
+    for (const wake of waiters) wake();
+    return this.suspects.take(verdict, this.inFlight.streamingFrom(verdict.slot));
+  }
+
+  /** A body that may have to be sent again is kept; every other streams through. */
+  async #keepBody(request: DispatchRequest): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const { body, bodyBytes, target } = request;
+    if (!body || !target.idempotent) return undefined;
+    if (bodyBytes === undefined || bodyBytes > LIMITS.retryBodyMaxBytes) return undefined;
+    return new Uint8Array(await new Response(body).arrayBuffer());
+  }
+
+  async #lease(request: DispatchRequest): Promise<Lease> {
+    const group = await this.#groupUp(request);
+    const { clock } = this.#options;
+    const { row, target, envelope } = request;
+    const admitted = this.admission.admit(
+      {
+        namespace: envelope.ns,
+        name: envelope.fn,
+        group,
+        maxInFlight: target.maxInFlight,
+        callsPerSecondMax: row?.callsPerSecondMax ?? 0,
+        inFlightMax: row?.inFlightMax ?? 0,
+      },
+      clock.now(),
+    );
+    return "release" in admitted ? admitted : this.#wait(request, admitted);
+  }
+
+  async #wait(request: DispatchRequest, ticket: Ticket): Promise<Lease> {
+    const gone = Promise.withResolvers<"gone">();
+    const leave = (): void => gone.resolve("gone");
+    request.gone.addEventListener("abort", leave);
+    const late = timeout(LIMITS.queueWaitMaxMs);
+    const settled = await Promise.race([ticket.lease, gone.promise, late.elapsed]);
+    late.cancel();
+    request.gone.removeEventListener("abort", leave);
+    if (typeof settled === "object") return settled;
+    ticket.leave();
+    // The lease may have come in the same turn as the end of the wait: it goes back.
+    void ticket.lease.then((lease) => lease.release());
+    throw new IsolaError("CAPACITY", {
+      attempted: `call ${request.envelope.fn}`,
+      found: `no free cell within ${LIMITS.queueWaitMaxMs} ms`,
+      retryAfterSeconds: 5,
+    });
+  }
+
+  /** The group that runs the call, as soon as one of its cells is up. */
+  async #groupUp(request: DispatchRequest): Promise<CellGroup> {
+    const { pool, clock } = this.#options;
+    const { ns, fn, v } = request.envelope;
+    const untilMs = clock.now() + LIMITS.restartWaitMaxMs;
+    for (;;) {
+      const isSuspect = this.suspects.has(suspectKey(ns, fn, v));
+      const group =
+        isSuspect && pool.hasGroup(PROBATION_GROUP) ? PROBATION_GROUP : groupOf(request.row);
+      if (pool.upSlots(group).length > 0) return group;
+      const leftMs = untilMs - clock.now();
+      if (leftMs <= 0 || request.gone.aborted) throw restarting(request, group);
+      const late = timeout(leftMs);
+      await Promise.race([pool.changed(), late.elapsed]);
+      late.cancel();
+    }
+  }
+
+  async #send(
+    request: DispatchRequest,
+    bytes: Uint8Array<ArrayBuffer> | undefined,
+    lease: Lease,
+    queueMs: number,
+  ): Promise<Dispatched | { lost: "unsent" | "sent"; sentAtMs: number }> {
+    const { envelope } = request;
+    const { slot } = lease;
+    const key = suspectKey(envelope.ns, envelope.fn, envelope.v);
+    const abort = new AbortController();
+    const entry = {
+      callId: envelope.id,
+      slot,
+      key,
+      client: request.client,
+      cancel: () => abort.abort(),
+      isStreaming: false,
+    };
+    this.inFlight.add(entry);
+    const release = (isClean: boolean): void => {
+      this.inFlight.remove(envelope.id);
+      if (isClean && slot === PROBATION_SLOT) this.suspects.acquit(key);
+      lease.release();
+    };
+    const onGone = (): void => {
+      abort.abort();
+      release(false);
+    };
+    request.gone.addEventListener("abort", onGone);
+    const sentAtMs = this.#options.clock.now();
+    try {
+      request.headers.set(CALL_HEADER, JSON.stringify(envelope));
+      const response = await this.#options.cell(slot).fetch(request.url, {
+        method: request.method,
+        headers: request.headers,
+        body: bytes ?? request.body,
+        redirect: "manual",
+        signal: abort.signal,
+      });
+      return {
+        response,
+        slot,
+        queueMs,
+        markStreaming: () => {
+          entry.isStreaming = true;
+        },
+        release,
+      };
+    } catch (thrown) {
+      release(false);
+      if (abort.signal.aborted) throw gone(request);
+      const lost = classifyLost(thrown);
+      this.#options.pool.markLost(slot);
+      return { lost, sentAtMs };
+    }
+  }
+
+  /** What to say of a call whose cell died: in the probation cell the verdict decides. */
+  async #lostError(request: DispatchRequest, slot: number, sentAtMs: number): Promise<IsolaError> {
+    const { clock } = this.#options;
+    const { ns, fn, v, id } = request.envelope;
+    const untilMs = clock.now() + VERDICT_WAIT_MS;
+    while (slot === PROBATION_SLOT && clock.now() < untilMs) {
+      const verdict = this.#verdicts.get(slot);
+      if (verdict && verdict.atMs >= sentAtMs) {
+        if (verdict.convicted !== suspectKey(ns, fn, v)) break;
+        return convicted(request, verdict);
+      }
+      const late = timeout(untilMs - clock.now());
+      await Promise.race([new Promise<void>((r) => this.#verdictWaiters.push(r)), late.elapsed]);
+      late.cancel();
+    }
+    return new IsolaError("CELL_LOST", {
+      attempted: `call ${fn}`,
+      found: `the cell died while it ran call ${id}`,
+      required: "a living cell until the answer",
+    });
+  }
+}
+
+function canResend(request: DispatchRequest, bytes: Uint8Array | undefined): boolean {
+  return request.body === null || bytes !== undefined;
+}
+
+function isRepeatable(request: DispatchRequest, bytes: Uint8Array | undefined): boolean {
+  return request.target.idempotent && canResend(request, bytes);
+}
+
+/** A bound for a wait: resolves with `elapsed`, unless canceled. */
+function timeout(delayMs: number): { elapsed: Promise<"elapsed">; cancel: () => void } {
+  const { promise, resolve } = Promise.withResolvers<"elapsed">();
+  const timer = setTimeout(() => resolve("elapsed"), delayMs);
+  return { elapsed: promise, cancel: () => clearTimeout(timer) };
+}
+
+function convicted(request: DispatchRequest, verdict: Verdict): IsolaError {
+  const attempted = `call ${request.envelope.fn}`;
+  switch (verdict.cause) {
+    case "MAX_BLOCK":
+      return new IsolaError("MAX_BLOCK", {
+        attempted,
+        found: `the thread held for more than ${request.target.maxBlockMs} ms`,
+        required: "a function that yields within its maxBlockMs",
+      });
+    case "MEMORY_LIMIT":
+      return new IsolaError("MEMORY_LIMIT", {
+        attempted,
+        found: "the memory of its cell exhausted",
+      });
+    case "CELL_LOST":
+      return new IsolaError("CELL_LOST", {
+        attempted,
+        found: "the process that ran it alone crashed",
+        fix: "look for native crashes in the cell's log; the function is counted as convicted",
+      });
+  }
+}
+
+function draining(request: DispatchRequest): IsolaError {
+  return new IsolaError("DRAINING", {
+    attempted: `call ${request.envelope.fn}`,
+    found: "a platform that is shutting down",
+    retryAfterSeconds: 2,
+  });
+}
+
+function restarting(request: DispatchRequest, group: CellGroup): IsolaError {
+  return new IsolaError("CELL_RESTARTING", {
+    attempted: `call ${request.envelope.fn}`,
+    found: `no cell of group ${group} up`,
+    retryAfterSeconds: 1,
+  });
+}
+
+function gone(request: DispatchRequest): IsolaError {
+  return new IsolaError("CONFLICT", {
+    attempted: `call ${request.envelope.fn}`,
+    found: "a client that has gone",
+  });
+}

@@ -1,0 +1,327 @@
+/**
+ * One call of a function from outside: from its request to its answer, with its record.
+ * The hot path of the gateway: one route lookup, one header copy each way, one dispatch.
+ *
+ * E1 Every call that was given an id is recorded exactly once, however it ends.
+ * E2 Nothing under `x-isola-` passes, in either direction; the platform's token never does.
+ */
+import {
+  CALL_HEADER,
+  type CallEnvelope,
+  type CallOutcome,
+  type CallReply,
+  type FunctionRoute,
+  IsolaError,
+  type NamespaceRoute,
+  PRIVATE_PREFIX,
+  PUBLIC_HEADERS,
+  REPLY_HEADER,
+  type RouteTarget,
+  type TraceContext,
+  childTrace,
+  formatTraceparent,
+  isErrorCode,
+  newCallId,
+  newTrace,
+  parseErrorData,
+  parseTraceparent,
+  toIsolaError,
+} from "../contract/index.ts";
+import { countedStream } from "./body-stream.worker.ts";
+import type { Dispatched, Dispatcher } from "./dispatcher.worker.ts";
+import { errorResponse } from "./error-response.ts";
+import type { GatewayState } from "./state.worker.ts";
+
+export interface FunctionCall {
+  readonly route: FunctionRoute;
+  readonly target: RouteTarget;
+  readonly row: NamespaceRoute | undefined;
+  /** URL as the function sees it. */
+  readonly url: string;
+  readonly prefix: string;
+  /** The caller may see what the function threw. */
+  readonly showsThrown: boolean;
+  /** The Authorization header is the platform's own and stays here. */
+  readonly hidesToken: boolean;
+}
+
+interface Running {
+  readonly state: GatewayState;
+  readonly request: Request;
+  readonly ctx: ExecutionContext;
+  readonly call: FunctionCall;
+  readonly envelope: CallEnvelope;
+  readonly trace: TraceContext;
+  readonly parentSpanId: string | undefined;
+  readonly startedAtMs: number;
+  readonly bytesIn: number;
+}
+
+/** What is known of the call's end. */
+interface Ending {
+  readonly outcome: CallOutcome;
+  readonly status: number;
+  readonly bytesOut: number;
+  readonly queueMs: number;
+  readonly reply: CallReply;
+}
+
+const WARM_REPLY: CallReply = { cold: 0, loadMs: 0, runMs: 0 };
+
+export async function callFunction(
+  state: GatewayState,
+  dispatcher: Dispatcher,
+  request: Request,
+  ctx: ExecutionContext,
+  call: FunctionCall,
+): Promise<Response> {
+  const running = begin(state, request, ctx, call);
+  const { namespace, name } = call.route;
+  state.hub.callStarted(namespace, name);
+  let isRecorded = false;
+  const end = (ending: Ending): void => {
+    if (isRecorded) return;
+    isRecorded = true;
+    record(running, ending);
+  };
+  const gone = new AbortController();
+  request.signal.addEventListener("abort", () => {
+    gone.abort();
+    end(canceled());
+  });
+  try {
+    const dispatched = await dispatcher.dispatch({
+      envelope: running.envelope,
+      target: call.target,
+      route: call.route,
+      row: call.row,
+      url: call.url,
+      method: request.method,
+      headers: forwardHeaders(request, call, running.trace),
+      body: request.body as ReadableStream<Uint8Array> | null,
+      bodyBytes: lengthOf(request.headers),
+      client: clientOf(request),
+      gone: gone.signal,
+    });
+    return await answer(running, dispatched, end, ctx);
+  } catch (thrown) {
+    const error = toIsolaError(thrown, `call ${name}`);
+    state.hub.refused(error.code);
+    end({ ...canceled(), outcome: outcomeOf(error), status: error.status });
+    return errorResponse(error, {
+      callId: running.envelope.id,
+      headers: publicHeaders(new Headers(), running, WARM_REPLY, 0),
+    });
+  }
+}
+
+function begin(
+  state: GatewayState,
+  request: Request,
+  ctx: ExecutionContext,
+  call: FunctionCall,
+): Running {
+  const { clock, random } = state;
+  const startedAtMs = clock.now();
+  const parent = parseTraceparent(request.headers.get("traceparent"));
+  const trace = parent ? childTrace(parent, random) : newTrace(random);
+  const id = newCallId(random);
+  const { target, route } = call;
+  const envelope: CallEnvelope = {
+    id,
+    ns: route.namespace,
+    fn: route.name,
+    v: target.version,
+    dl: target.timeoutMs === 0 ? 0 : startedAtMs + target.timeoutMs,
+    tp: formatTraceparent(trace),
+    at: 1,
+    ik: request.headers.get("idempotency-key") ?? id,
+    ch: [],
+    sg: target.secretsGeneration,
+    fr: target.reuse === "call" ? 1 : 0,
+    mb: target.maxBlockMs,
+  };
+  return {
+    state,
+    request,
+    ctx,
+    call,
+    envelope,
+    trace,
+    parentSpanId: parent?.spanId,
+    startedAtMs,
+    bytesIn: lengthOf(request.headers) ?? 0,
+  };
+}
+
+/** The cell's answer as the client gets it; the lease goes back when its body has left. */
+async function answer(
+  running: Running,
+  dispatched: Dispatched,
+  end: (ending: Ending) => void,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  const { response, queueMs } = dispatched;
+  const header = response.headers.get(REPLY_HEADER);
+  const reply =
+    header === null ? { ...WARM_REPLY, runMs: runMsOf(running, queueMs) } : parseReply(header);
+  if (reply.error !== undefined) return faultAnswer(running, dispatched, reply, end);
+  const headers = publicHeaders(new Headers(response.headers), running, reply, queueMs);
+  const { status } = response;
+  const length = lengthOf(response.headers);
+  const isWhole =
+    response.body === null || length !== undefined || isBodiless(running.request, status);
+  if (isWhole) {
+    dispatched.release(true);
+    end({ outcome: "ok", status, bytesOut: length ?? 0, queueMs, reply });
+    return new Response(response.body, {
+      status,
+      statusText: response.statusText,
+      headers,
+      ...socketOf(response),
+    });
+  }
+  dispatched.markStreaming();
+  const counted = countedStream(response.body);
+  ctx.waitUntil(
+    counted.ended.then(({ bytes, isComplete }) => {
+      dispatched.release(isComplete);
+      end({ outcome: isComplete ? "ok" : "canceled", status, bytesOut: bytes, queueMs, reply });
+    }),
+  );
+  return new Response(counted.stream, { status, statusText: response.statusText, headers });
+}
+
+/** An answer in which the platform speaks for the function. */
+async function faultAnswer(
+  running: Running,
+  dispatched: Dispatched,
+  reply: CallReply,
+  end: (ending: Ending) => void,
+): Promise<Response> {
+  const body = (await dispatched.response.json().catch(() => undefined)) as
+    | { error?: unknown; thrown?: unknown }
+    | undefined;
+  const data = parseErrorData(body?.error);
+  const error = data
+    ? IsolaError.fromData(data)
+    : new IsolaError("INTERNAL", { attempted: "read a cell's answer", found: "no error in it" });
+  dispatched.release(true);
+  const { queueMs } = dispatched;
+  end({ outcome: outcomeOf(error), status: error.status, bytesOut: 0, queueMs, reply });
+  return errorResponse(namedError(error, running), {
+    callId: running.envelope.id,
+    headers: publicHeaders(new Headers(), running, reply, queueMs),
+    ...(body?.thrown !== undefined && running.call.showsThrown ? { detail: body.thrown } : {}),
+  });
+}
+
+/** A function's own failure is shown by name and call id only; the rest is in its logs. */
+function namedError(error: IsolaError, running: Running): IsolaError {
+  if (error.code !== "FUNCTION_ERROR") return error;
+  const { fn, id } = running.envelope;
+  const found = running.call.showsThrown ? error.parts.found : "an error inside of it";
+  return new IsolaError("FUNCTION_ERROR", { attempted: `run ${fn} (call ${id})`, found });
+}
+
+/** Request headers as the function gets them (E2). */
+function forwardHeaders(request: Request, call: FunctionCall, trace: TraceContext): Headers {
+  const headers = new Headers(request.headers);
+  dropPrivate(headers);
+  if (call.hidesToken) headers.delete("authorization");
+  headers.set("traceparent", formatTraceparent(trace));
+  if (call.prefix !== "") headers.set("x-forwarded-prefix", call.prefix);
+  return headers;
+}
+
+function publicHeaders(
+  headers: Headers,
+  running: Running,
+  reply: CallReply,
+  queueMs: number,
+): Headers {
+  const { envelope, call } = running;
+  dropPrivate(headers);
+  headers.set(PUBLIC_HEADERS.callId, envelope.id);
+  headers.set(PUBLIC_HEADERS.version, String(envelope.v));
+  headers.set(PUBLIC_HEADERS.backend, call.target.backend);
+  headers.set(PUBLIC_HEADERS.cold, String(reply.cold));
+  headers.set(PUBLIC_HEADERS.traceparent, envelope.tp);
+  const timing = `queue;dur=${queueMs}, load;dur=${reply.loadMs}, run;dur=${reply.runMs}`;
+  headers.append(PUBLIC_HEADERS.timing, timing);
+  return headers;
+}
+
+function dropPrivate(headers: Headers): void {
+  for (const name of [...headers.keys()]) {
+    if (name.startsWith(PRIVATE_PREFIX) || name === CALL_HEADER) headers.delete(name);
+  }
+}
+
+function record(running: Running, ending: Ending): void {
+  const { state, call, envelope, startedAtMs, trace, parentSpanId } = running;
+  state.hub.recordCall(
+    {
+      callId: envelope.id,
+      namespace: envelope.ns,
+      function: envelope.fn,
+      version: envelope.v,
+      backend: call.target.backend,
+      outcome: ending.outcome,
+      status: ending.status,
+      cold: ending.reply.cold === 1,
+      startedAtMs,
+      wallMs: state.clock.now() - startedAtMs,
+      queueMs: ending.queueMs,
+      loadMs: ending.reply.loadMs,
+      runMs: ending.reply.runMs,
+      bytesIn: running.bytesIn,
+      bytesOut: ending.bytesOut,
+      memoryMb: call.target.memoryMb,
+    },
+    trace,
+    parentSpanId,
+  );
+}
+
+function canceled(): Ending {
+  return { outcome: "canceled", status: 499, bytesOut: 0, queueMs: 0, reply: WARM_REPLY };
+}
+
+function outcomeOf(error: IsolaError): CallOutcome {
+  if (error.code === "TIMEOUT") return "timeout";
+  return error.code === "FUNCTION_ERROR" || error.code === "RESULT_INVALID"
+    ? "function_error"
+    : "platform_error";
+}
+
+function runMsOf(running: Running, queueMs: number): number {
+  return Math.max(0, running.state.clock.now() - running.startedAtMs - queueMs);
+}
+
+/** The cell wrote it; a tenant's header of that name never leaves the cell (cell D3). */
+function parseReply(header: string): CallReply {
+  const reply = JSON.parse(header) as CallReply;
+  return reply.error === undefined || isErrorCode(reply.error)
+    ? reply
+    : { ...reply, error: "INTERNAL" };
+}
+
+function lengthOf(headers: Headers): number | undefined {
+  const text = headers.get("content-length");
+  return text === null ? undefined : Number(text);
+}
+
+function isBodiless(request: Request, status: number): boolean {
+  return request.method === "HEAD" || status === 204 || status === 304 || status === 101;
+}
+
+/** An upgraded connection passes on. */
+function socketOf(response: Response): { webSocket: WebSocket } | Record<string, never> {
+  return response.webSocket ? { webSocket: response.webSocket } : {};
+}
+
+function clientOf(request: Request): string | undefined {
+  const cf = request.cf as { clientIp?: unknown } | undefined;
+  return typeof cf?.clientIp === "string" ? cf.clientIp : undefined;
+}

@@ -1,0 +1,30 @@
+/**
+ * The gateway's parts and how they hang together: one of each per isolate, made by the first
+ * event. Both forms, host and collapsed, go through here.
+ */
+import type { GatewayBindings } from "./bindings.worker.ts";
+import type { ControlParts } from "./control.worker.ts";
+import { Dispatcher } from "./dispatcher.worker.ts";
+import { gatewayState } from "./state.worker.ts";
+
+let parts: ControlParts | undefined;
+
+/** `bindings` count at the first call only. */
+export function gatewayOf(bindings: () => GatewayBindings): ControlParts {
+  parts ??= compose(bindings());
+  return parts;
+}
+
+function compose(bindings: GatewayBindings): ControlParts {
+  const state = gatewayState(bindings);
+  const dispatcher = new Dispatcher({
+    pool: state.cells,
+    clock: state.clock,
+    cell: (slot) => bindings.cell(slot),
+  });
+  state.load = () => ({
+    inFlight: dispatcher.inFlight.size,
+    queued: dispatcher.admission.queued,
+  });
+  return { state, dispatcher };
+}
