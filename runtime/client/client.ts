@@ -154,9 +154,9 @@ export class IsolaClient {
   }
 
   /** Lifts a quarantine. */
-  async release(name: string): Promise<void> {
+  async release(name: string): Promise<FunctionDetail> {
     const path = this.#function(name, "release");
-    await this.#send({ attempted: `release ${name}`, method: "POST", path });
+    return this.#json({ attempted: `release ${name}`, method: "POST", path });
   }
 
   /** Calls a function over the public listener. The response is the function's, errors included. */

@@ -1,6 +1,7 @@
 /** Requests to the admin API; failures come back as errors of the catalogue. */
 import {
   type ErrorCode,
+  type ErrorParts,
   ERRORS,
   IsolaError,
   isErrorCode,
@@ -94,18 +95,12 @@ export async function errorOf(
   attempted: string,
   origin: string,
 ): Promise<IsolaError> {
-  const text = await response.text().catch(() => "");
-  const body = parseObject(text);
-  const inner =
-    typeof body?.["error"] === "object" && body["error"] !== null ? body["error"] : body;
+  const body = parseObject(await response.text().catch(() => ""));
+  const inner = isFields(body?.["error"]) ? body["error"] : (body ?? {});
   const data = parseErrorData(inner);
   if (data) return IsolaError.fromData(data);
-  const named = (inner as Readonly<Record<string, unknown>> | undefined)?.["code"];
-  const code = isErrorCode(named) ? named : response.headers.get("x-isola-error");
-  if (isErrorCode(code)) {
-    const message = (inner as Readonly<Record<string, unknown>> | undefined)?.["message"];
-    return withMessage(code, attempted, typeof message === "string" ? message : "");
-  }
+  const code = inner["code"] ?? response.headers.get("x-isola-error");
+  if (isErrorCode(code)) return new IsolaError(code, partsOf(inner, attempted, code));
   const kind = response.headers.get("content-type") ?? "no content type";
   return new IsolaError("UNREACHABLE", {
     attempted,
@@ -115,20 +110,34 @@ export async function errorOf(
   });
 }
 
-/** Servers tell callers only the message: it stands for the parts. */
-function withMessage(code: ErrorCode, attempted: string, message: string): IsolaError {
-  return new IsolaError(code, {
-    attempted,
-    found: message === "" ? ERRORS[code].meaning : message,
-  });
+type Fields = Readonly<Record<string, unknown>>;
+
+/** The parts that stand beside code and message; where there are none, the message is one. */
+function partsOf(inner: Fields, attempted: string, code: ErrorCode): ErrorParts {
+  const text = (name: string): string | undefined => {
+    const value = inner[name];
+    return typeof value === "string" && value !== "" ? value : undefined;
+  };
+  const found = text("found");
+  const [required, fix] = [text("required"), text("fix")];
+  const location = inner["location"];
+  return {
+    attempted: text("attempted") ?? attempted,
+    found: found ?? text("message") ?? ERRORS[code].meaning,
+    ...(required === undefined ? {} : { required }),
+    ...(fix === undefined ? {} : { fix }),
+    ...(isFields(location) ? { location: location as ErrorParts["location"] & object } : {}),
+  };
 }
 
-function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
+function isFields(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null;
+}
+
+function parseObject(text: string): Fields | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null
-      ? (value as Readonly<Record<string, unknown>>)
-      : undefined;
+    return isFields(value) ? value : undefined;
   } catch {
     return undefined;
   }

@@ -6,7 +6,7 @@ export const releaseCommand: Command = {
   arguments: "<function>",
   async run(context, name) {
     const released = required(name, "function");
-    await context.client().release(released);
-    context.show({ released }, () => `released ${released}`);
+    const detail = await context.client().release(released);
+    context.show(detail, () => `released ${released}`);
   },
 };
