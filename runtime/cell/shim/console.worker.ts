@@ -4,6 +4,7 @@
  */
 import { LIMITS, type LogLevel } from "../../contract/index.ts";
 import { createConsole } from "../../telemetry/console-format.ts";
+import { now } from "./natives.worker.ts";
 import { type IsolateCall, currentCall } from "./isolate-call.worker.ts";
 
 const early: { level: LogLevel; text: string }[] = [];
@@ -16,7 +17,7 @@ function take(level: LogLevel, text: string): void {
 
 /** Replaces the global console; called once, before tenant code. */
 export function installConsole(): void {
-  const replacement = createConsole(take);
+  const replacement = createConsole(take, now);
   Object.assign(console, replacement);
 }
 

@@ -243,9 +243,14 @@ function escapeHeader(json: string): string {
   );
 }
 
+/** A nested call's failure is the function's own, unless it is about the chain of calls itself. */
+function isReported(error: IsolaError): boolean {
+  return !isNested(error) || error.code === "CALL_LOOP" || error.code === "CALL_DEPTH";
+}
+
 /** An error of the platform as it is; anything else is what the function threw. */
 function explain(thrown: unknown): { error: ErrorData; thrown?: ThrownData } {
-  if (thrown instanceof IsolaError && !isNested(thrown)) return { error: thrown.toData() };
+  if (thrown instanceof IsolaError && isReported(thrown)) return { error: thrown.toData() };
   const data = thrownData(thrown);
   const error = new IsolaError("FUNCTION_ERROR", {
     attempted: "run the function",

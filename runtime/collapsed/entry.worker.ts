@@ -1,0 +1,108 @@
+/**
+ * The collapsed form: gateway and one cell in one Worker, for `wrangler dev` and Cloudflare.
+ * Sockets become entrypoints of this Worker (`ctx.exports`); the admin side answers on the host
+ * name `admin.localhost` only. There is no host process: no watchdog, no probation cell, no
+ * egress process.
+ */
+import { WorkerEntrypoint, exports } from "cloudflare:workers";
+import {
+  type CellBindings,
+  cellOf,
+  handleControl as handleCellControl,
+  handleHttpCall,
+} from "../cell/index.worker.ts";
+import {
+  type GatewayBindings,
+  gatewayOf,
+  handleAdmin,
+  handlePublic,
+  handleSupply,
+} from "../gateway/index.worker.ts";
+import { type CollapsedEnv, adminHostOf, settingsOf } from "./settings.worker.ts";
+
+export { Driver, Outbound, Scope } from "../cell/index.worker.ts";
+export { Registry } from "../gateway/index.worker.ts";
+export { BlobStore } from "./blob-store.worker.ts";
+export { OpenEgress } from "./open-egress.worker.ts";
+
+/** The only slot of this form. */
+const SLOT = 0;
+
+interface Loopback {
+  readonly CellCalls: Fetcher;
+  readonly CellControl: Fetcher;
+  readonly CellSupply: Fetcher;
+  readonly OpenEgress: Fetcher;
+}
+
+const loopback = exports as unknown as Loopback;
+
+function gatewayBindings(env: CollapsedEnv): GatewayBindings {
+  return {
+    settings: settingsOf(env),
+    registry: env.REGISTRY,
+    cell: () => loopback.CellCalls,
+    control: () => loopback.CellControl,
+    host: undefined,
+    blobs: env.BLOBS.get(env.BLOBS.idFromName("blobs")),
+    otlp: undefined,
+    sealKey: env.ISOLA_SEAL_KEY ?? "",
+    adminToken: env.ISOLA_ADMIN_TOKEN ?? "",
+  };
+}
+
+function cellBindings(env: CollapsedEnv): CellBindings {
+  return {
+    slot: SLOT,
+    mark: "",
+    maxIsolates: 500,
+    loader: env.LOADER,
+    supply: loopback.CellSupply,
+    egress: loopback.OpenEgress,
+  };
+}
+
+function gateway(env: CollapsedEnv): ReturnType<typeof gatewayOf> {
+  const parts = gatewayOf(() => gatewayBindings(env));
+  if (parts.state.cells.infos().length === 0) {
+    const cells = [{ slot: SLOT, role: "shared", state: "up", restarts: 0 }] as const;
+    parts.state.cells.apply({ cells });
+  }
+  return parts;
+}
+
+export class CellCalls extends WorkerEntrypoint<CollapsedEnv> {
+  override fetch(request: Request): Promise<Response> {
+    return handleHttpCall(
+      cellOf(() => cellBindings(this.env)),
+      request,
+      this.ctx,
+    );
+  }
+}
+
+export class CellControl extends WorkerEntrypoint<CollapsedEnv> {
+  override fetch(request: Request): Promise<Response> {
+    return handleCellControl(
+      cellOf(() => cellBindings(this.env)),
+      request,
+      this.ctx,
+    );
+  }
+}
+
+export class CellSupply extends WorkerEntrypoint<CollapsedEnv> {
+  override fetch(request: Request): Promise<Response> {
+    return handleSupply(gateway(this.env), SLOT, request, this.ctx);
+  }
+}
+
+export default {
+  fetch(request, env, ctx) {
+    // Entrypoints of this Worker share its isolate: both halves must exist before either asks.
+    cellOf(() => cellBindings(env));
+    const parts = gateway(env);
+    if (adminHostOf(request)) return handleAdmin(parts, request, ctx);
+    return handlePublic(parts.state, parts.dispatcher, request, ctx);
+  },
+} satisfies ExportedHandler<CollapsedEnv>;

@@ -1,0 +1,35 @@
+/** What the collapsed form reads from `wrangler.toml` and `.dev.vars`. */
+import type { GatewaySettings } from "../gateway/index.worker.ts";
+
+export interface CollapsedEnv {
+  readonly LOADER: WorkerLoader;
+  readonly REGISTRY: DurableObjectNamespace;
+  readonly BLOBS: DurableObjectNamespace;
+  /** Base64 of 32 bytes; without it secrets are refused. */
+  readonly ISOLA_SEAL_KEY?: string;
+  /** Without it the admin side refuses everybody. */
+  readonly ISOLA_ADMIN_TOKEN?: string;
+  readonly ISOLA_DEV?: string;
+}
+
+const RELEASE = "0.1.0";
+
+export function settingsOf(env: CollapsedEnv): GatewaySettings {
+  return {
+    form: "collapsed",
+    dev: env.ISOLA_DEV === "1",
+    publicPort: 0,
+    version: RELEASE,
+    startedAtMs: 0,
+    otlpEndpoint: "",
+    otlpHeaders: "",
+  };
+}
+
+const ADMIN_HOST = "admin.localhost";
+
+export function adminHostOf(request: Request): boolean {
+  const { hostname } = new URL(request.url);
+  const host = request.headers.get("host")?.split(":", 1)[0] ?? hostname;
+  return hostname === ADMIN_HOST || host === ADMIN_HOST;
+}
