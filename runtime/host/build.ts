@@ -1,6 +1,7 @@
 /**
  * Writes dist/: the command line, the worker programs, the SDK, the client and their types.
- * `npm run build`; also run by `npm install` in a clone and by `npm pack`.
+ * `npm run build`; also run by `npm install` in a clone and by `npm pack`. `--workers` writes the
+ * worker programs only: what wrangler needs.
  */
 import { spawn } from "node:child_process";
 import { chmod, mkdir, rm, writeFile } from "node:fs/promises";
@@ -112,6 +113,10 @@ async function buildTypes(): Promise<void> {
   });
 }
 
-await rm(DIST, { recursive: true, force: true });
-await Promise.all([buildNodePrograms(), buildSdk(), buildWorkers(), buildTypes()]);
+if (process.argv.includes("--workers")) {
+  await buildWorkers();
+} else {
+  await rm(DIST, { recursive: true, force: true });
+  await Promise.all([buildNodePrograms(), buildSdk(), buildWorkers(), buildTypes()]);
+}
 console.log("build: dist/ written");

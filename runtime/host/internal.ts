@@ -1,0 +1,27 @@
+/** What tests see of this room besides its index. */
+export { NO_CAPABILITIES, findCapabilities, type Capabilities } from "./capabilities.ts";
+export { quote, renderConfig } from "./capnp.ts";
+export { BLOCK_BOUND_MS } from "./cell-process.ts";
+export { findCgroupPlace, parseMounts, parseOwnGroups } from "./cgroup.ts";
+export { cellConfig, egressConfig, gatewayConfig } from "./config.ts";
+export { crumbText, parseCrumbs, type Crumb } from "./crumbs.ts";
+export { openData, shortSocketRoot } from "./data-directory.ts";
+export { Layout, identityOf } from "./layout.ts";
+export { LineReader } from "./line-reader.ts";
+export {
+  RESTART,
+  STOPPED,
+  backoffMs,
+  stepLife,
+  type Life,
+  type LifeEffect,
+  type LifeEvent,
+} from "./lifecycle.ts";
+export { type PlatformParts, startPlatformWith } from "./platform.ts";
+export { decodeAddress, isAlive, parseHalfClosed, parseMemory, parseStat } from "./proc.ts";
+export { workerdPath } from "./release.ts";
+export { sandboxCommand } from "./sandbox.ts";
+export { dedicateSlots, parseDedicated } from "./slots.ts";
+export { systemTimers } from "./system-timers.ts";
+export { CellWatch, WATCHDOG, type CellExit, type WatchDecision } from "./watchdog.ts";
+export { workerBuildOptions } from "./worker-bundle.ts";
