@@ -81,6 +81,13 @@ export const ERRORS = {
     "The function answers only other functions and workflows.",
     "Call it with ctx.call, or set auth to public or token.",
   ),
+  ORIGIN_REFUSED: entry(
+    403,
+    false,
+    "caller",
+    "The admin API was called by a page of another origin, or under a name that is not its own.",
+    "Use the address that isola start prints.",
+  ),
   FUNCTION_NOT_FOUND: entry(
     404,
     false,

@@ -11,6 +11,8 @@ export interface GatewaySettings {
   /** Shows messages and stacks of function errors without a token. */
   readonly dev: boolean;
   readonly publicPort: number;
+  /** Names besides addresses and localhost under which the admin listener is reached. */
+  readonly adminHosts?: readonly string[];
   readonly version: string;
   readonly startedAtMs: number;
   /** OTLP/HTTP endpoint without the `/v1/traces` path; empty = no export. */

@@ -15,7 +15,7 @@ export function registryFile(id: DurableObjectId): string {
 /** The actor's methods as they look from outside. */
 interface RegistryStub {
   read(name: ReadName, input: unknown): Promise<Tagged<unknown>>;
-  change(name: ChangeName, input: unknown): Promise<Tagged<unknown>>;
+  change(name: ChangeName, input: unknown, since: number): Promise<Tagged<unknown>>;
 }
 
 export interface RegistryClient {
@@ -24,6 +24,7 @@ export interface RegistryClient {
   change<K extends ChangeName>(
     name: K,
     input: Parameters<Changes[K]>[0],
+    since: number,
   ): Promise<Changed<ReturnType<Changes[K]>>>;
 }
 
@@ -50,7 +51,7 @@ export function createRegistryClient(namespace: DurableObjectNamespace): Registr
   return {
     read: async (name, input) =>
       (await ask(`read ${name}`, () => stub().read(name, input))) as never,
-    change: async (name, input) =>
-      (await ask(`store ${name}`, () => stub().change(name, input))) as never,
+    change: async (name, input, since) =>
+      (await ask(`store ${name}`, () => stub().change(name, input, since))) as never,
   };
 }

@@ -65,6 +65,12 @@ export function updateNamespace(scope: Scope, input: Input<"updateNamespace">): 
   const row = requireNamespace(scope.db, input.namespace);
   const quotas = JSON.stringify({ ...storedQuotas(row), ...input.quotas });
   const cells = input.cells ?? (row.cells as CellPlacement);
+  if (cells !== row.cells) {
+    // Cells that see the namespace from now on have to learn all of it.
+    for (const { name } of scope.db.all(STATEMENTS.functionList, input.namespace)) {
+      scope.touchRoute(input.namespace, name);
+    }
+  }
   putNamespace(scope, input.namespace, cells, quotas, row.createdAtMs);
   return getNamespace(scope.db, input);
 }

@@ -70,28 +70,30 @@ export interface StoredToken extends TokenSummary {
   readonly hash: string;
 }
 
-/** A routing snapshot and the number of changes that it holds. */
-export interface NumberedSnapshot {
+/**
+ * Everything that routing has to learn since a number of changes: the changes in order or, where
+ * the registry does not remember that far back, the whole.
+ */
+export interface RoutingUpdate {
+  /** Number of changes that are known with it. */
   readonly sequence: number;
-  readonly snapshot: RoutingSnapshot;
+  readonly changes: readonly RoutingChange[];
+  readonly snapshot: RoutingSnapshot | null;
 }
 
 /** What a change did. */
 export interface Changed<T> {
   readonly value: T;
-  /** Number of changes of the registry, this one included. */
-  readonly sequence: number;
-  readonly changes: readonly RoutingChange[];
+  readonly update: RoutingUpdate;
   /** Bundles that no version names any more. */
   readonly freedBundles: readonly string[];
 }
 
 export interface Reads {
   /** Identity of this registry, made at its first start. */
-  installation(input: null): { installation: string; isFirstStart: boolean };
-  snapshot(input: null): NumberedSnapshot;
-  /** Null if nothing changed since `sequence`. */
-  snapshotSince(input: { sequence: number }): NumberedSnapshot | null;
+  installation(input: null): { installation: string; file: string };
+  /** Sequence 0: everything. */
+  routingSince(input: { sequence: number }): RoutingUpdate;
   namespaces(input: null): NamespaceSummary[];
   namespace(input: { namespace: string }): NamespaceSummary;
   functions(input: { namespace: string }): FunctionSummary[];
@@ -105,7 +107,7 @@ export interface Reads {
   tokens(input: { namespace: string }): TokenSummary[];
   token(input: { id: string }): StoredToken | null;
   usage(input: { namespace: string; sinceMs: number }): UsageRow[];
-  /** Those of `bundles` that no version names; all of them named if `bundles` is absent. */
+  /** Those of `bundles` that no version names. */
   unnamedBundles(input: { bundles: readonly string[] }): string[];
 }
 

@@ -4,6 +4,8 @@
  * R1 A change is one transaction: it is stored whole with its routing changes' numbers, or not.
  * R2 A damaged file is found when it is opened and refused with its name; nothing is repaired,
  *    and nothing is answered from it.
+ * R3 Every change answers all routing changes that its asker does not know yet, so that whoever
+ *    applies answers as they come misses none, in whatever order they come and if some never do.
  */
 import {
   DEFAULT_NAMESPACE,
@@ -12,11 +14,12 @@ import {
   toHex,
   type Clock,
   type Random,
+  type RoutingChange,
 } from "../contract/index.ts";
 import { damagedFile, storageError } from "./damage.ts";
 import * as functions from "./functions.ts";
 import * as namespaces from "./namespaces.ts";
-import type { ChangeName, Changed, Changes, ReadName, Reads } from "./operations.ts";
+import type { ChangeName, Changed, Changes, ReadName, Reads, RoutingUpdate } from "./operations.ts";
 import { readSnapshot } from "./routes.ts";
 import { MIGRATIONS, STATEMENTS, TABLES, migrationStatement } from "./schema.ts";
 import { Scope } from "./scope.ts";
@@ -44,6 +47,9 @@ const CHANGES: { readonly [K in ChangeName]: Handler<Changes[K], Scope> } = {
   addUsage: namespaces.addUsage,
 };
 
+/** Changes remembered in memory; who is further behind gets the whole. */
+const RECENT_CHANGES = 256;
+
 export interface RegistryOptions {
   readonly sql: Sql;
   readonly clock: Clock;
@@ -57,15 +63,12 @@ export class RegistryCore {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #file: string;
+  readonly #recent: { sequence: number; changes: readonly RoutingChange[] }[] = [];
   #isFirstStart = false;
 
   readonly #reads: { readonly [K in ReadName]: Handler<Reads[K], Database> } = {
-    installation: () => ({ installation: this.#setting(), isFirstStart: this.#isFirstStart }),
-    snapshot: (db) => ({ sequence: sequenceOf(db), snapshot: readSnapshot(db) }),
-    snapshotSince: (db, { sequence }) => {
-      const present = sequenceOf(db);
-      return present === sequence ? null : { sequence: present, snapshot: readSnapshot(db) };
-    },
+    installation: () => ({ installation: this.#setting(), file: this.#file }),
+    routingSince: (_db, { sequence }) => this.#routingSince(sequence),
     namespaces: namespaces.listNamespaces,
     namespace: namespaces.getNamespace,
     functions: functions.listFunctions,
@@ -94,18 +97,39 @@ export class RegistryCore {
     return this.#guard(`read ${name}`, () => this.#reads[name](this.#db, input));
   }
 
-  /** Does a change in one transaction (R1). What it answers must not leave before it is on disk. */
+  /**
+   * Does a change in one transaction (R1). What it answers must not leave before it is on disk.
+   *
+   * @param since number of changes that the asker knows of (R3).
+   */
   change<K extends ChangeName>(
     name: K,
     input: Parameters<Changes[K]>[0],
+    since: number,
   ): Changed<ReturnType<Changes[K]>> {
-    return this.#guard(`store ${name}`, () =>
-      this.#db.transaction(() => {
+    return this.#guard(`store ${name}`, () => {
+      const { value, sequence, changes, freedBundles } = this.#db.transaction(() => {
         const scope = new Scope(this.#db, this.#clock.now());
-        const value = CHANGES[name](scope, input);
-        return { value, ...scope.finish() };
-      }),
-    );
+        const result = CHANGES[name](scope, input);
+        return { value: result, ...scope.finish() };
+      });
+      if (changes.length > 0) this.#remember({ sequence, changes });
+      return { value, update: this.#routingSince(since), freedBundles };
+    });
+  }
+
+  #remember(entry: { sequence: number; changes: readonly RoutingChange[] }): void {
+    this.#recent.push(entry);
+    if (this.#recent.length > RECENT_CHANGES) this.#recent.shift();
+  }
+
+  #routingSince(since: number): RoutingUpdate {
+    const sequence = sequenceOf(this.#db);
+    const missed = this.#recent.filter((entry) => entry.sequence > since);
+    if (sequence - since === missed.length) {
+      return { sequence, changes: missed.flatMap((entry) => entry.changes), snapshot: null };
+    }
+    return { sequence, changes: [], snapshot: readSnapshot(this.#db) };
   }
 
   #open(): void {

@@ -45,9 +45,10 @@ export class Registry extends DurableObject {
   async change<K extends ChangeName>(
     name: K,
     input: Parameters<Changes[K]>[0],
+    since: number,
   ): Promise<Tagged<Changed<ReturnType<Changes[K]>>>> {
     return this.#tagged(`store ${name}`, async (core) => {
-      const changed = core.change(name, input);
+      const changed = core.change(name, input, since);
       await this.ctx.storage.sync();
       return changed;
     });

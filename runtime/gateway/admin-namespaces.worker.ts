@@ -1,0 +1,271 @@
+/** Namespaces, their secrets and their tokens. */
+import {
+  HOST_CONTROL,
+  IsolaError,
+  LIMITS,
+  ROLES,
+  checkNamespaceName,
+  parseErrorData,
+  type CellPlacement,
+  type CellsReport,
+  type Quotas,
+} from "../contract/index.ts";
+import { importSealKey, makeToken, sealSecret } from "../registry/index.ts";
+import { type AdminCall, type AdminRoute, items, json, noContent } from "./admin-route.worker.ts";
+import { readJson } from "./request-body.ts";
+import {
+  confidential,
+  integer,
+  oneOf,
+  optional,
+  parseFields,
+  queryFlag,
+  record,
+  text,
+} from "./request-fields.ts";
+import type { GatewayState } from "./state.worker.ts";
+
+const QUOTA_MAX = 2 ** 48;
+const SECRET_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
+
+const cells = oneOf(["shared", "dedicated"]);
+const quotas = record({
+  functionsMax: optional(integer(0, QUOTA_MAX)),
+  bundleTotalMaxBytes: optional(integer(0, QUOTA_MAX)),
+  callsPerSecondMax: optional(integer(0, QUOTA_MAX)),
+  inFlightMax: optional(integer(0, QUOTA_MAX)),
+} satisfies Record<keyof Quotas, unknown>);
+
+/** Routes below `/v1`. */
+export const PLATFORM_NAMESPACE_ROUTES: readonly AdminRoute[] = [
+  {
+    method: "GET",
+    path: "/namespaces",
+    needs: "any",
+    handle: async ({ state, principal }) => {
+      if (principal.namespace === "*") return items(await state.registry.read("namespaces", null));
+      return items([await state.registry.read("namespace", { namespace: principal.namespace })]);
+    },
+  },
+  {
+    method: "POST",
+    path: "/namespaces",
+    needs: "operator",
+    handle: async (call) => {
+      const attempted = "create a namespace";
+      const fields = { namespace: text(1, 200), cells: optional(cells), quotas: optional(quotas) };
+      const body = parseFields(await readJson(call.request, attempted), fields, attempted);
+      return json(await createNamespace(call, body), 201);
+    },
+  },
+];
+
+interface NamespaceBody {
+  readonly namespace: string;
+  readonly cells?: CellPlacement;
+  readonly quotas?: Partial<Quotas>;
+}
+
+async function createNamespace(call: AdminCall, body: NamespaceBody): Promise<unknown> {
+  const { state, background } = call;
+  const namespace = checkNamespaceName(body.namespace);
+  const placement = body.cells ?? "shared";
+  await state.ready();
+  if (placement === "dedicated") {
+    if (state.table.namespace(namespace)) throw exists(namespace);
+    await dedicate(call, namespace, 1);
+  }
+  try {
+    const input = { namespace, cells: placement, quotas: body.quotas ?? {} };
+    return (await state.change("createNamespace", input, background)).value;
+  } catch (thrown) {
+    if (placement === "dedicated" && !state.table.namespace(namespace)) {
+      background.waitUntil(dedicate(call, namespace, 0));
+    }
+    throw thrown;
+  }
+}
+
+/** Routes below `/v1/namespaces/:namespace`. */
+export const NAMESPACE_ROUTES: readonly AdminRoute[] = [
+  {
+    method: "GET",
+    path: "",
+    needs: "read",
+    handle: async ({ state, namespace }) =>
+      json(await state.registry.read("namespace", { namespace })),
+  },
+  {
+    method: "PATCH",
+    path: "",
+    needs: "operator",
+    handle: async (call) => {
+      const attempted = `change namespace ${call.namespace}`;
+      const fields = { cells: optional(cells), quotas: optional(quotas) };
+      const body = parseFields(await readJson(call.request, attempted), fields, attempted);
+      return json(await updateNamespace(call, body));
+    },
+  },
+  {
+    method: "DELETE",
+    path: "",
+    needs: "operator",
+    handle: async (call) => {
+      const { state, namespace, background } = call;
+      await state.ready();
+      const isDedicated = state.table.namespace(namespace)?.cells === "dedicated";
+      const force = queryFlag(call.query, "force");
+      await state.change("removeNamespace", { namespace, force }, background);
+      state.authority.forget();
+      if (isDedicated) background.waitUntil(dedicate(call, namespace, 0));
+      return noContent();
+    },
+  },
+];
+
+async function updateNamespace(
+  call: AdminCall,
+  body: Omit<NamespaceBody, "namespace">,
+): Promise<unknown> {
+  const { state, namespace, background } = call;
+  await state.ready();
+  const before = state.table.namespace(namespace)?.cells;
+  if (before === "shared" && body.cells === "dedicated") await dedicate(call, namespace, 1);
+  const placement = body.cells === undefined ? {} : { cells: body.cells };
+  const input = { namespace, ...placement, quotas: body.quotas ?? {} };
+  const { value } = await state.change("updateNamespace", input, background);
+  if (before === "dedicated" && value.cells === "shared") {
+    background.waitUntil(dedicate(call, namespace, 0));
+  }
+  return value;
+}
+
+function exists(namespace: string): IsolaError {
+  return new IsolaError("ALREADY_EXISTS", {
+    attempted: `create namespace ${namespace}`,
+    found: "a namespace of that name",
+  });
+}
+
+/** Has the host start a namespace's own cells, or stop them with 0. */
+async function dedicate(call: AdminCall, namespace: string, count: number): Promise<void> {
+  const { state, background } = call;
+  const report = await dedicateCells(state, namespace, count);
+  state.reportCells(report, background);
+}
+
+export async function dedicateCells(
+  state: GatewayState,
+  namespace: string,
+  count: number,
+): Promise<CellsReport> {
+  const attempted = `give namespace ${namespace} cells of its own`;
+  const { host } = state.bindings;
+  if (!host) {
+    throw new IsolaError("BACKEND_UNAVAILABLE", {
+      attempted,
+      found: "a platform without processes of its own",
+      required: "isola start",
+    });
+  }
+  const response = await host.fetch(`http://host${HOST_CONTROL.dedicate}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ namespace, cells: count }),
+  });
+  const body: unknown = await response.json().catch(() => undefined);
+  if (response.ok) return body as CellsReport;
+  const data = parseErrorData(body);
+  if (data) throw IsolaError.fromData(data);
+  throw new IsolaError("INTERNAL", { attempted, found: `status ${response.status} of the host` });
+}
+
+export const SECRET_ROUTES: readonly AdminRoute[] = [
+  {
+    method: "GET",
+    path: "/secrets",
+    needs: "read",
+    handle: async ({ state, namespace }) =>
+      items(await state.registry.read("secrets", { namespace })),
+  },
+  {
+    method: "PUT",
+    path: "/secrets/:name",
+    needs: "deploy",
+    handle: async (call) => json(await putSecret(call)),
+  },
+  {
+    method: "DELETE",
+    path: "/secrets/:name",
+    needs: "deploy",
+    handle: async (call) => {
+      const input = { namespace: call.namespace, name: call.param("name") };
+      await call.state.change("removeSecret", input, call.background);
+      return noContent();
+    },
+  },
+];
+
+async function putSecret(call: AdminCall): Promise<unknown> {
+  const { state, namespace } = call;
+  const name = call.param("name");
+  if (!SECRET_NAME.test(name) || name === "ISOLA") {
+    throw new IsolaError("NAME_INVALID", {
+      attempted: "put a secret",
+      found: `the name ${JSON.stringify(name.slice(0, 100))}`,
+      required: "letters, digits and _, not beginning with a digit, other than ISOLA",
+      fix: "choose another name",
+    });
+  }
+  const attempted = `put secret ${name}`;
+  const fields = { value: confidential(text(0, LIMITS.secretMaxBytes)) };
+  const { value } = parseFields(await readJson(call.request, attempted), fields, attempted);
+  const bytes = new TextEncoder().encode(value).byteLength;
+  if (bytes > LIMITS.secretMaxBytes) {
+    throw new IsolaError("REQUEST_INVALID", {
+      attempted,
+      found: `${bytes} bytes`,
+      required: `at most ${LIMITS.secretMaxBytes} bytes`,
+    });
+  }
+  const key = await importSealKey(state.bindings.sealKey);
+  const sealed = await sealSecret(key, { namespace, name }, value, state.random);
+  const input = { namespace, name, sealed, bytes };
+  return (await state.change("putSecret", input, call.background)).value;
+}
+
+export const TOKEN_ROUTES: readonly AdminRoute[] = [
+  {
+    method: "GET",
+    path: "/tokens",
+    needs: "admin",
+    handle: async ({ state, namespace }) =>
+      items(await state.registry.read("tokens", { namespace })),
+  },
+  {
+    method: "POST",
+    path: "/tokens",
+    needs: "admin",
+    handle: async (call) => {
+      const attempted = "create a token";
+      const fields = { role: optional(oneOf(ROLES)), label: optional(text(0, 200)) };
+      const body = parseFields(await readJson(call.request, attempted), fields, attempted);
+      const { id, hash, token } = await makeToken(call.state.random);
+      const role = body.role ?? "deploy";
+      const input = { namespace: call.namespace, id, hash, role, label: body.label ?? "" };
+      const { value } = await call.state.change("createToken", input, call.background);
+      return json({ ...value, token }, 201);
+    },
+  },
+  {
+    method: "DELETE",
+    path: "/tokens/:id",
+    needs: "admin",
+    handle: async (call) => {
+      const input = { namespace: call.namespace, id: call.param("id") };
+      await call.state.change("removeToken", input, call.background);
+      call.state.authority.forget();
+      return noContent();
+    },
+  },
+];

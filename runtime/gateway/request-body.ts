@@ -1,0 +1,84 @@
+/** Request bodies with a bound: refused by their announced length, and again while they are read. */
+import { IsolaError, LIMITS } from "../contract/index.ts";
+
+export interface BodyLimit {
+  readonly maxBytes: number;
+  readonly attempted: string;
+  readonly code: "BODY_TOO_LARGE" | "BUNDLE_TOO_LARGE";
+}
+
+/**
+ * The whole body, at most `maxBytes` of it.
+ *
+ * @throws IsolaError with the limit's code; `INPUT_MALFORMED` if the client ended it early.
+ */
+export async function readBytes(
+  request: { readonly headers: Headers; readonly body: ReadableStream | null },
+  limit: BodyLimit,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const announced = Number(request.headers.get("content-length") ?? "0");
+  if (announced > limit.maxBytes) throw tooLarge(limit, `${announced} bytes`);
+  if (request.body === null) return new Uint8Array(0);
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  const reader = request.body.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      bytes += value.byteLength;
+      if (bytes > limit.maxBytes) throw tooLarge(limit, `more than ${limit.maxBytes} bytes`);
+      chunks.push(value);
+    }
+  } catch (thrown) {
+    await reader.cancel().catch(() => undefined);
+    if (thrown instanceof IsolaError) throw thrown;
+    throw new IsolaError("INPUT_MALFORMED", {
+      attempted: limit.attempted,
+      found: "a body that ended early",
+    });
+  }
+  return joinChunks(chunks, bytes);
+}
+
+/** Errors: `MEDIA_UNSUPPORTED`, `BODY_TOO_LARGE`, `INPUT_MALFORMED`. No body is an empty object. */
+export async function readJson(
+  request: { readonly headers: Headers; readonly body: ReadableStream | null },
+  attempted: string,
+): Promise<unknown> {
+  const maxBytes = LIMITS.adminBodyMaxBytes;
+  const bytes = await readBytes(request, { maxBytes, attempted, code: "BODY_TOO_LARGE" });
+  if (bytes.length === 0) return {};
+  const type = (request.headers.get("content-type") ?? "").split(";")[0]?.trim().toLowerCase();
+  if (type !== "application/json") {
+    throw new IsolaError("MEDIA_UNSUPPORTED", {
+      attempted,
+      found: type === "" ? "no content type" : `content type ${JSON.stringify(type)}`,
+      required: "application/json",
+      fix: "send JSON and say so in the content type",
+    });
+  }
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes));
+  } catch {
+    throw new IsolaError("INPUT_MALFORMED", { attempted, found: "a body that is no JSON" });
+  }
+}
+
+function joinChunks(chunks: readonly Uint8Array[], bytes: number): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(bytes);
+  let offset = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, offset);
+    offset += chunk.byteLength;
+  }
+  return whole;
+}
+
+function tooLarge(limit: BodyLimit, found: string): IsolaError {
+  return new IsolaError(limit.code, {
+    attempted: limit.attempted,
+    found,
+    required: `at most ${limit.maxBytes} bytes`,
+  });
+}

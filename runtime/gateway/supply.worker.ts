@@ -1,0 +1,131 @@
+/**
+ * Supply: what cells ask of the gateway. The slot comes from the socket, never from the cell, and
+ * a cell gets what its group may see, nothing else (G6). The only place where secrets are opened.
+ */
+import {
+  ERRORS,
+  IsolaError,
+  PROBATION_SLOT,
+  SUPPLY,
+  toIsolaError,
+  type RoutingSnapshot,
+} from "../contract/index.ts";
+import { importSealKey, namespaceNotFound, unsealSecret } from "../registry/index.ts";
+import { callFromCell } from "./call-from-cell.worker.ts";
+import { reportBug } from "./report-bug.worker.ts";
+import { readBytes } from "./request-body.ts";
+import type { Background, GatewayState } from "./state.worker.ts";
+
+/** A cell's batch: bounded, as everything that tenant code has a hand in. */
+const BATCH_MAX_BYTES = 8 * 1024 * 1024;
+
+interface SupplyRequest {
+  readonly state: GatewayState;
+  readonly slot: number;
+  readonly request: Request;
+  readonly query: URLSearchParams;
+}
+
+/** Answers a cell. Never throws; errors are `ErrorData`. */
+export async function handleSupply(
+  request: Request,
+  slot: number,
+  state: GatewayState,
+  background: Background,
+): Promise<Response> {
+  try {
+    state.housekeep(background);
+    await state.ready();
+    const url = new URL(request.url);
+    if (url.pathname === SUPPLY.call || url.pathname.startsWith(`${SUPPLY.call}/`)) {
+      return await callFromCell(request, slot, state);
+    }
+    return await answer(url.pathname, { state, slot, request, query: url.searchParams });
+  } catch (thrown) {
+    const error = toIsolaError(thrown, "supply a cell");
+    if (error.code === "INTERNAL") reportBug(error);
+    return Response.json(error.toData(), { status: ERRORS[error.code].status });
+  }
+}
+
+async function answer(path: string, asked: SupplyRequest): Promise<Response> {
+  switch (path) {
+    case SUPPLY.snapshot:
+      return Response.json(beginFeed(asked));
+    case SUPPLY.version:
+      return Response.json(await asked.state.registry.read("versionSupply", versionKey(asked)));
+    case SUPPLY.secrets:
+      return Response.json(await openSecrets(asked));
+    case SUPPLY.bundle:
+      return Response.json(await readBundle(asked));
+    case SUPPLY.telemetry:
+      await absorb(asked);
+      return new Response(null, { status: 204 });
+    default:
+      throw new IsolaError("ROUTE_NOT_FOUND", {
+        attempted: `answer ${path.slice(0, 100)}`,
+        found: "no such route",
+      });
+  }
+}
+
+/** From this snapshot on the cell is owed every change: no await between the two. */
+function beginFeed({ state, slot }: SupplyRequest): RoutingSnapshot {
+  if (slot !== PROBATION_SLOT && !state.cellInfo(slot)) {
+    throw new IsolaError("CELL_RESTARTING", {
+      attempted: `give cell ${slot} its routing`,
+      found: "a cell that the host has not announced",
+      retryAfterSeconds: 1,
+    });
+  }
+  const all = state.table.snapshot();
+  const revisions = new Map(all.namespaces.map((row) => [row.namespace, row.revision]));
+  state.spreader.begin(slot, revisions);
+  return state.table.snapshot((row) => state.sees(slot, row.namespace));
+}
+
+/** @throws IsolaError `NAMESPACE_NOT_FOUND` for namespaces of another group. */
+function versionKey(asked: SupplyRequest): { namespace: string; name: string; version: number } {
+  const { query, state, slot } = asked;
+  const namespace = query.get("ns") ?? "";
+  const given = query.get("v") ?? "";
+  if (!state.sees(slot, namespace)) throw namespaceNotFound(namespace);
+  return {
+    namespace,
+    name: query.get("fn") ?? "",
+    version: /^\d{1,9}$/.test(given) ? Number(given) : 0,
+  };
+}
+
+async function openSecrets(asked: SupplyRequest): Promise<Record<string, string>> {
+  const { state } = asked;
+  const place = versionKey(asked);
+  const sealed = await state.registry.read("sealedSecrets", place);
+  const key = await importSealKey(state.bindings.sealKey);
+  const { namespace } = place;
+  const opened = Object.entries(sealed).map(
+    async ([name, text]) => [name, await unsealSecret(key, { namespace, name }, text)] as const,
+  );
+  return Object.fromEntries(await Promise.all(opened));
+}
+
+/** A bundle's name is the hash of its content: who knows it, was told it by a version. */
+async function readBundle({ state, query }: SupplyRequest): Promise<unknown> {
+  return state.bundles.get(query.get("hash") ?? "");
+}
+
+async function absorb({ state, slot, request }: SupplyRequest): Promise<void> {
+  const attempted = "take in what a cell tells";
+  const bytes = await readBytes(request, {
+    maxBytes: BATCH_MAX_BYTES,
+    attempted,
+    code: "BODY_TOO_LARGE",
+  });
+  let batch: unknown;
+  try {
+    batch = JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    throw new IsolaError("INPUT_MALFORMED", { attempted, found: "a body that is no JSON" });
+  }
+  state.hub.absorb(batch, (namespace) => state.sees(slot, namespace));
+}
