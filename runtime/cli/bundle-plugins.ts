@@ -55,7 +55,7 @@ export function separateModulesPlugin(modules: Map<string, BundleModule>): Plugi
         const bytes = await readFile(found.path);
         // The name says what is inside: two files of the same name do not meet.
         const hash = createHash("sha256").update(bytes).digest("hex").slice(0, 16);
-        const name = `${hash}-${basename(found.path)}`;
+        const name = `${hash}-${basename(found.path).replaceAll(/[^\w.-]/g, "_")}`;
         const kind = SEPARATE_KINDS[extname(found.path)] ?? "data";
         modules.set(name, { name, kind, content: bytes.toString("base64") });
         return { path: `./${name}`, external: true, watchFiles: [found.path] };
