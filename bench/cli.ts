@@ -29,10 +29,14 @@ export async function runBench(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const options = parsed.quick ? QUICK : FULL;
-  const { report, isValid, aimsMet } = await runCalls(options, tell, parsed.json);
-  console.log(report);
-  if (parsed.quick) return isValid ? 0 : 1;
-  return isValid && aimsMet ? 0 : 1;
+  try {
+    const { report, isValid, aimsMet } = await runCalls(options, tell, parsed.json);
+    console.log(report);
+    return isValid && (aimsMet || parsed.quick) ? 0 : 1;
+  } catch (error) {
+    console.error(`isola bench: ${error instanceof Error ? error.message : String(error)}`);
+    return 1;
+  }
 }
 
 interface Parsed {

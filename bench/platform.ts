@@ -46,7 +46,12 @@ export async function startIsola(folder: string, helloCode: string): Promise<Iso
   const { publicUrl, adminUrl } = await addressesOf(child, stop);
   const token = readFileSync(join(data, "admin-token"), "utf8").trim();
   const client = new IsolaClient({ url: adminUrl, publicUrl, token });
-  await deployCode(client, "hello", helloCode);
+  try {
+    await deployCode(client, "hello", helloCode);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
   return {
     name: "isola",
     url: `${publicUrl}/function/hello`,
