@@ -39,7 +39,7 @@ const EXPECTED: readonly (readonly [line: string, output: RegExp])[] = [
   ["greet.default.localhost", /Hello, Alan![^]*Hello, Barbara![^]*Hello, Grace!/],
   ["isola invoke crowd", /HELLO[^]*\["Hello, Ada!","Hello, Alan!"\]/],
   ["--traffic 10", /10 ?%[^]*greet/],
-  ["secret put API_KEY", /"keyLength":21[^]*"keyLength":26/],
+  ["secret put API_KEY", /"keyLength":21[^]*"keyLength":27/],
   ["--namespace shop", /OPEN[^]*shop/],
   ["isola status", /gateway_function_invocation_total/],
 ];
