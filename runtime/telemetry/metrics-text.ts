@@ -217,7 +217,10 @@ function cellLabels(cell: CellInfo): Labels {
   return { slot: cell.slot, role: cell.role, namespace: cell.namespace ?? "" };
 }
 
-function writeProcesses(writer: TextWriter, { processes }: MetricsGauges): void {
+function writeProcesses(writer: TextWriter, gauges: MetricsGauges): void {
+  // By name: while one process replaces another both may be reported, and a sample that stands
+  // there twice spoils the whole scrape.
+  const processes = [...new Map(gauges.processes.map((row) => [row.name, row])).values()];
   const resident = "isola_process_resident_memory_bytes";
   writer.family(resident, "gauge", "Resident memory of the platform's processes.");
   for (const { name, residentBytes } of processes) {
