@@ -140,8 +140,10 @@ export const HOST_CONTROL = {
 
 /**
  * Breadcrumbs: lines a cell writes to stdout, each beginning with `\u0001` and the cell's secret
- * mark. `E <call id> <suspect key>`: tenant code is entered. `L <call id> …`: these calls were
- * left. `O <call id> <level> <at ms> <json text>`: a console line, kept by the host until the
- * call is left. `I <suspect key>`: modules of a version are about to be evaluated; `J` done.
+ * mark. `E <call id> <suspect key> <max block ms>`: tenant code is entered. `L <call id> …`: these
+ * calls were left. `W <call id>`: promises of `waitUntil` are open, so it stays entered until `X`.
+ * `P`: tenant code gave the thread back after a silence. `O <call id> <level> <at ms> <json text>`:
+ * a console line, kept by the host until the call is left; it proves no progress. `I <suspect key>`:
+ * modules of a version are about to be evaluated; `J` done.
  */
 export const CRUMB_START = "\u0001";

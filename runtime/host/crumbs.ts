@@ -17,10 +17,14 @@ export type Crumb =
       readonly text: string;
     }
   | { readonly kind: "evaluating"; readonly key: string; blockMs?: number }
-  | { readonly kind: "evaluated"; readonly key: string | undefined };
+  | { readonly kind: "evaluated"; readonly key: string | undefined }
+  /** The call has answered, or is about to, with promises of `waitUntil` open; or they are done. */
+  | { readonly kind: "background"; readonly callId: string; readonly open: boolean }
+  /** Tenant code gave the thread back: it says so when its last word is a while ago. */
+  | { readonly kind: "yielded" };
 
 const LEVELS: readonly string[] = ["debug", "info", "warn", "error"] satisfies LogLevel[];
-const RECORD = /^[ELOIJ]$/;
+const RECORD = /^[ELOIJWXP]$/;
 
 /** The part after start and mark, or undefined if the line is no breadcrumb. */
 export function crumbText(line: string, mark: string): string | undefined {
@@ -77,6 +81,12 @@ function parseRecord(record: string, fields: readonly string[]): Crumb | undefin
         : { kind: "evaluating", key: first, ...blockOf(second) };
     case "J":
       return { kind: "evaluated", key: first };
+    case "W":
+    case "X":
+      if (first === undefined) return undefined;
+      return { kind: "background", callId: first, open: record === "W" };
+    case "P":
+      return { kind: "yielded" };
     default:
       return undefined;
   }

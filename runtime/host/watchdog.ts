@@ -12,7 +12,7 @@
  * W5 Calls entered and not left are suspects. Only the probation cell convicts, and only one call
  *    that was alone in it.
  */
-import type { LogLine, SuspectKey, Verdict } from "../contract/index.ts";
+import { type LogLine, type SuspectKey, type Verdict, unreachable } from "../contract/index.ts";
 import type { Crumb } from "./crumbs.ts";
 
 export const WATCHDOG = {
@@ -70,6 +70,9 @@ export interface CellDeath {
 interface OpenCall {
   readonly key: SuspectKey;
   readonly blockMs: number;
+  /** Promises of `waitUntil` are open: it stays entered after its answer. */
+  background: boolean;
+  answered: boolean;
   lines: LogLine[];
   bytes: number;
 }
@@ -115,9 +118,16 @@ export class CellWatch {
       case "evaluated":
         if (crumb.key !== undefined) this.#open.delete(crumb.key);
         break;
+      case "background":
+        this.#background(crumb.callId, crumb.open);
+        break;
+      case "yielded":
+        break;
       case "console":
         this.#console(crumb);
         return;
+      default:
+        unreachable(crumb, "a breadcrumb has one of the kinds");
     }
     this.#progress();
   }
@@ -184,16 +194,31 @@ export class CellWatch {
 
   #enter(callId: string, key: SuspectKey, blockMs: number | undefined): void {
     if (this.#open.size >= WATCHDOG.openCallsMax) return;
-    const call = { key, blockMs: blockMs ?? WATCHDOG.defaultBlockMs, lines: [], bytes: 0 };
-    this.#open.set(callId, call);
+    this.#open.set(callId, {
+      key,
+      blockMs: blockMs ?? WATCHDOG.defaultBlockMs,
+      background: false,
+      answered: false,
+      lines: [],
+      bytes: 0,
+    });
   }
 
   #leave(callId: string): void {
     const call = this.#open.get(callId);
     if (call === undefined) return;
+    call.answered = true;
+    if (call.background) return;
     this.#open.delete(callId);
     this.#left.push({ key: call.key, callId });
     if (this.#left.length > WATCHDOG.leftKept) this.#left.shift();
+  }
+
+  #background(callId: string, open: boolean): void {
+    const call = this.#open.get(callId);
+    if (call === undefined) return;
+    call.background = open;
+    if (!open && call.answered) this.#leave(callId);
   }
 
   #console(crumb: Crumb & { kind: "console" }): void {

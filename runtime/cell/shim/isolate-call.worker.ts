@@ -14,7 +14,7 @@ import {
 } from "../../contract/index.ts";
 import type { CallOptions, Context, Log, TraceInfo } from "../../sdk/index.ts";
 import { formatConsole } from "../../telemetry/console-format.ts";
-import { crumbBackground, crumbLine } from "./crumbs.worker.ts";
+import { crumbBackground, crumbLine, crumbYield } from "./crumbs.worker.ts";
 import { CallStorage, cancelLater, later, now } from "./natives.worker.ts";
 
 export const currentCall = new CallStorage<IsolateCall>();
@@ -126,6 +126,7 @@ export class IsolateCall implements Context {
 
   /** Lines not yet flushed; from here on each further line is flushed by itself. */
   takeLines(): ShimLine[] {
+    crumbYield();
     this.#answered = true;
     if (this.#flushTimer !== undefined) cancelLater(this.#flushTimer);
     this.#flushTimer = undefined;
