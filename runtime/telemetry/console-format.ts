@@ -53,7 +53,8 @@ const mapEach = native(Map.prototype, "forEach");
 const setSize = native(Set.prototype, "size");
 const setEach = native(Set.prototype, "forEach");
 const codeOf = native(Function.prototype, "toString");
-const stackGetter = describe(new Error(), "stack")?.get;
+// Depending on its version, V8 makes `stack` a plain property of the error or a native getter.
+const stackOf = native(new Error(), "stack");
 
 let isBusy = false;
 let objectsLeft = 0;
@@ -71,11 +72,9 @@ function along<T>(value: object, look: (holder: object) => T | undefined): T | u
   return found;
 }
 
-/** A property where it is data, or V8's own stack; other getters are not asked (C1). */
+/** A property where it is data; getters are not asked (C1). */
 function dataOf(value: object, key: PropertyKey): unknown {
-  const descriptor = along(value, (holder) => describe(holder, key));
-  const get = descriptor?.get;
-  return get && get === stackGetter ? apply(get, value, []) : descriptor?.value;
+  return along(value, (holder) => describe(holder, key))?.value;
 }
 
 function nameOf(value: unknown): string {
@@ -146,10 +145,10 @@ function showObject(value: object): string {
 }
 
 function showError(value: object): string {
-  const stack = show(dataOf(value, "stack") || dataOf(value, "message"), false);
+  const stack = dataOf(value, "stack") || stackOf(value) || dataOf(value, "message");
   const properties = showProperties(value);
   const cause = describe(value, "cause")?.value as unknown;
-  return `${stack}${properties === "{}" ? "" : ` ${properties}`}${
+  return `${show(stack, false)}${properties === "{}" ? "" : ` ${properties}`}${
     cause === undefined ? "" : `\n[cause]: ${show(cause)}`
   }`;
 }
