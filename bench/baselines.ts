@@ -11,13 +11,18 @@ import { type ChildProgram, startWorkerd } from "./processes.ts";
 const FIXTURES = fileURLToPath(new URL("./fixtures/", import.meta.url));
 const COMPATIBILITY_DATE = "2026-11-01";
 
+export interface NamedProcess {
+  readonly name: string;
+  readonly pid: number;
+}
+
 /** A running platform or baseline, as the suites see it. */
 export interface Target {
   readonly name: string;
   /** Address that answers hello. */
   readonly url: string;
-  /** Process ids whose memory and CPU count: for the prototype gateway first, then cell. */
-  readonly pids: () => readonly number[];
+  /** Its processes: what their memory and CPU time are read from. */
+  readonly processes: () => readonly NamedProcess[];
   readonly stop: () => Promise<void>;
 }
 
@@ -77,17 +82,25 @@ export async function startBaselines(folder: string): Promise<readonly Target[]>
     bindings: '(name = "CELL", service = "cell")',
     services: `(name = "cell", external = (address = "${socket}", http = ()))`,
   });
-  return [target("static", bare), target("loaded", loaded), target("prototype", gateway, cell)];
+  return [
+    target("static", bare.port, { cell: bare }),
+    target("loaded", loaded.port, { cell: loaded }),
+    target("prototype", gateway.port, { gateway, cell }),
+  ];
 }
 
-function target(name: string, front: ChildProgram, ...behind: ChildProgram[]): Target {
-  const all = [front, ...behind];
+function target(
+  name: string,
+  port: number,
+  programs: Readonly<Record<string, ChildProgram>>,
+): Target {
+  const all = Object.entries(programs);
   return {
     name,
-    url: `http://127.0.0.1:${front.port}/`,
-    pids: () => all.map(({ pid }) => pid),
+    url: `http://127.0.0.1:${port}/`,
+    processes: () => all.map(([part, { pid }]) => ({ name: part, pid })),
     stop: async () => {
-      await Promise.all(all.map((program) => program.stop()));
+      await Promise.all(all.map(([, program]) => program.stop()));
     },
   };
 }

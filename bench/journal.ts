@@ -13,8 +13,8 @@ export interface LoadRecord {
   readonly p99Ms: number;
   readonly errors: number;
   readonly busy: number;
-  /** CPU time of the target's processes in cores. */
-  readonly cores: number;
+  /** CPU time of each of the target's processes, in microseconds a call. */
+  readonly cpuMicroseconds: Readonly<Record<string, number>>;
   readonly histogram: string;
 }
 

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { IsolaClient } from "../runtime/client/index.ts";
 import type { Target } from "./baselines.ts";
-import { commandOf, endWithUs, familyOf } from "./processes.ts";
+import { commandLineOf, endWithUs, familyOf } from "./processes.ts";
 
 const ISOLA = fileURLToPath(new URL("../runtime/cli/main.ts", import.meta.url));
 const START_MAX_MS = 30_000;
@@ -14,8 +14,6 @@ const START_MAX_MS = 30_000;
 export interface IsolaTarget extends Target {
   readonly client: IsolaClient;
   readonly publicUrl: string;
-  /** Processes that hold the isolates of shared cells. */
-  readonly cellPids: () => Promise<readonly number[]>;
 }
 
 /** `start` prints its addresses once it answers. */
@@ -34,6 +32,13 @@ async function addressesOf(child: ChildProcess, stop: () => Promise<void>) {
   }
   await stop();
   throw new Error(`the platform did not start:\n${said}`);
+}
+
+/** Which part of the platform a process is, by the configuration that it runs. */
+function partOf(pid: number): string {
+  const part = /workerd\/([a-z]+)(-\d+)?\/config\.capnp/.exec(commandLineOf(pid));
+  if (!part) return "host";
+  return part[2] === "-99" ? "probation" : (part[1] ?? "");
 }
 
 /** Starts Isola with one cell, as the prototype has, and `hello` deployed. */
@@ -57,14 +62,7 @@ export async function startIsola(folder: string, helloCode: string): Promise<Iso
     url: `${publicUrl}/function/hello`,
     publicUrl,
     client,
-    pids: () => familyOf(child.pid ?? 0),
-    cellPids: async () => {
-      const cells = (await client.cells()).filter(({ role }) => role === "shared");
-      // The cell's own process may stand behind a wrapper that locks or confines it.
-      return cells.flatMap(({ pid }) =>
-        pid === undefined ? [] : familyOf(pid).filter((one) => commandOf(one) === "workerd"),
-      );
-    },
+    processes: () => familyOf(child.pid ?? 0).map((pid) => ({ name: partOf(pid), pid })),
     stop,
   };
 }

@@ -112,10 +112,10 @@ export function familyOf(pid: number): readonly number[] {
   return found;
 }
 
-/** Command of a process as the kernel names it. */
-export function commandOf(pid: number): string {
+/** Command line of a process, its arguments joined by spaces. */
+export function commandLineOf(pid: number): string {
   try {
-    return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
   } catch {
     return "";
   }

@@ -49,6 +49,23 @@ function callTable(journal: Journal): string {
   return tableOf([header, ...rows]);
 }
 
+/** Where the time goes: CPU of each process for one call. */
+function cpuTable(journal: Journal): string {
+  const rows = (["prototype", "isola"] as const).flatMap((target) => {
+    const loads = journal
+      .of("load")
+      .filter((record) => record.phase === "calls" && record.target === target)
+      .filter(({ clients }) => clients === MANY_CLIENTS);
+    const parts = Object.keys(loads[0]?.cpuMicroseconds ?? {}).toSorted();
+    const shares = parts.map((part) => {
+      const values = loads.map(({ cpuMicroseconds }) => cpuMicroseconds[part] ?? 0);
+      return `${part} ${shown(spreadOf(values).median)}`;
+    });
+    return [[target, shares.join(", ")]];
+  });
+  return tableOf([[`CPU µs a call, ${MANY_CLIENTS} clients`, ""], ...rows]);
+}
+
 function aimOf({ aim, unit }: Figure): string {
   if (aim === undefined) return "";
   return "atLeast" in aim ? `≥ ${aim.atLeast} ${unit}` : `≤ ${aim.atMost} ${unit}`;
@@ -87,6 +104,8 @@ export function reportOf(
       `${Math.round(machine.memoryBytes / 2 ** 30)} GiB, load before ${loadBefore.toFixed(2)}`,
     "",
     callTable(journal),
+    "",
+    cpuTable(journal),
     "",
     figureTable(figures),
     "",

@@ -9,22 +9,18 @@ import { memoryOf } from "../processes.ts";
 
 const SETTLE_MS = 500;
 
-async function read(
-  target: string,
-  isolates: number,
-  pids: readonly number[],
-  journal: Journal,
-): Promise<void> {
+async function read(target: Target, isolates: number, journal: Journal): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
-  const memories = pids.flatMap((pid) => memoryOf(pid) ?? []);
+  const cells = target.processes().filter(({ name }) => name === "cell");
+  const memories = cells.flatMap(({ pid }) => memoryOf(pid) ?? []);
   if (memories.length === 0) {
-    journal.add({ type: "note", value: `memory of ${target} cannot be read here` });
+    journal.add({ type: "note", value: `memory of ${target.name} cannot be read here` });
     return;
   }
   const sum = (field: "pssBytes" | "anonymousBytes"): number =>
     memories.reduce((total, memory) => total + memory[field], 0);
   const [pssBytes, anonymousBytes] = [sum("pssBytes"), sum("anonymousBytes")];
-  journal.add({ type: "memory", target, isolates, pssBytes, anonymousBytes });
+  journal.add({ type: "memory", target: target.name, isolates, pssBytes, anonymousBytes });
 }
 
 async function callOnce(url: string): Promise<void> {
@@ -42,7 +38,7 @@ export async function measureBareDensity(
   let loaded = 0;
   for (const count of counts) {
     for (; loaded < count; loaded++) await callOnce(`${target.url}load?id=density-${loaded}`);
-    await read(target.name, count, target.pids().slice(-1), journal);
+    await read(target, count, journal);
   }
 }
 
@@ -59,6 +55,6 @@ export async function measureDensity(
       await deployCode(isola.client, name, `${code}\n// ${name}\n`);
       await callOnce(`${isola.publicUrl}/function/${name}`);
     }
-    await read(isola.name, count, await isola.cellPids(), journal);
+    await read(isola, count, journal);
   }
 }

@@ -43,8 +43,7 @@ async function measure(
   { clients, durationMs }: Rounds["loads"][number],
   generator: LoadGenerator,
 ): Promise<Omit<LoadRecord, "type" | "phase" | "round">> {
-  const cpuMs = (): number => target.pids().reduce((sum, pid) => sum + cpuMsOf(pid), 0);
-  const cpuBeforeMs = cpuMs();
+  const before = cpuMsByProcess(target);
   const report = await generator.run({ kind: "closed", url: target.url, clients, durationMs });
   const histogram = merged([report.histogram]);
   return {
@@ -55,7 +54,20 @@ async function measure(
     p99Ms: percentileMs(histogram, 99),
     errors: report.errors,
     busy: report.busy,
-    cores: (cpuMs() - cpuBeforeMs) / report.elapsedMs,
+    cpuMicroseconds: Object.fromEntries(
+      [...cpuMsByProcess(target)].map(([name, cpuMs]) => {
+        const usedMs = cpuMs - (before.get(name) ?? 0);
+        return [name, (usedMs * 1000) / Math.max(1, report.ok)];
+      }),
+    ),
     histogram: report.histogram,
   };
+}
+
+function cpuMsByProcess(target: Target): ReadonlyMap<string, number> {
+  const found = new Map<string, number>();
+  for (const { name, pid } of target.processes()) {
+    found.set(name, (found.get(name) ?? 0) + cpuMsOf(pid));
+  }
+  return found;
 }

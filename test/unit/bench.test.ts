@@ -130,7 +130,7 @@ const load = (target: string, callsPerSecond: number, change: object = {}) => ({
   p99Ms: 2,
   errors: 0,
   busy: 0.2,
-  cores: 1,
+  cpuMicroseconds: {},
   histogram: "",
   ...change,
 });
