@@ -54,7 +54,7 @@ const setSize = native(Set.prototype, "size");
 const setEach = native(Set.prototype, "forEach");
 const codeOf = native(Function.prototype, "toString");
 // Depending on its version, V8 makes `stack` a plain property of the error or a native getter.
-const stackOf = native(new Error(), "stack");
+const stackOf = native(new TypeError(), "stack");
 
 let isBusy = false;
 let objectsLeft = 0;
@@ -272,7 +272,7 @@ export function createConsole(
     table: at("info"),
     dir: (value) => put("info", formatConsole([value])),
     trace: (...args) => {
-      const [, , ...frames] = formatConsole([new Error()]).split("\n");
+      const [, , ...frames] = formatConsole([new TypeError()]).split("\n");
       put("debug", [`Trace: ${formatConsole(args)}`, ...frames].join("\n"));
     },
     assert: (isTrue, ...args) => {

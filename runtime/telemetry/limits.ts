@@ -10,7 +10,7 @@ export const TELEMETRY_LIMITS = {
   logBytesPerFunction: LIMITS.logBytesPerFunction,
   /** Text of one log line. Beyond: cut, with a mark. */
   logLineMaxBytes: LIMITS.logLineMaxBytes,
-  /** Log text and call records of all functions. Beyond: the function idle longest loses its own. */
+  /** Log text and call records of all functions. Beyond: the idlest function loses its own. */
   memoryMaxBytes: 32 * MIB,
   /** Call records of one function. Beyond: the oldest leave. */
   callsPerFunction: 256,
@@ -24,13 +24,13 @@ export const TELEMETRY_LIMITS = {
   batchItemsMax: 10_000,
   /** Lines that one query answers. */
   queryMax: 10_000,
-  /** Functions remembered at all. Beyond: the one idle longest is forgotten, usage excepted. */
+  /** Functions remembered at all. Beyond: the idlest is forgotten, usage excepted. */
   functionsMax: 50_000,
   /** Functions with series of their own in the metrics. Beyond: counted as "other". */
   functionSeriesMax: 1_000,
   /** Status codes of one function with series of their own. Beyond: counted as "other". */
   codesPerFunction: 16,
-  /** Rows of usage waiting to be drained. Beyond: what cells report of new functions is rejected. */
+  /** Rows of usage waiting to be drained. Beyond: cells cannot report of new functions. */
   usageRowsMax: 100_000,
   /** Followers of logs. Beyond: `CAPACITY`. */
   followersMax: 256,

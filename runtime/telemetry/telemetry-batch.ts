@@ -31,7 +31,7 @@ const CALL_ID = /^[0-9a-f]{32}$/;
 const TRACE_ID = /^(?!0{32})[0-9a-f]{32}$/;
 const SPAN_ID = /^(?!0{16})[0-9a-f]{16}$/;
 
-/** A call lasts no longer than the longest deadline, and a clock is off by no more than a minute. */
+/** A call lasts no longer than the longest deadline; clocks differ by a minute at most. */
 const DURATION_MAX_MS = LIMITS.timeoutMaxMs + 60_000;
 const SKEW_MS = 60_000;
 const MEMORY_MAX_MB = 1024 * 1024;

@@ -155,7 +155,7 @@ export interface TelemetryHub {
   /** Prometheus text format 0.0.4. */
   metricsText(gauges: MetricsGauges): string;
 
-  /** A function, or a whole namespace, is no more: its series, logs and records leave; usage stays. */
+  /** A function, or a namespace, is no more: its series, logs and records leave; usage stays. */
   forget(namespace: string, name?: string): void;
 }
 

@@ -218,7 +218,7 @@ describe("the exposition format", () => {
     );
   });
 
-  it("has each family once, with help and type before its samples, and ends with a new line", () => {
+  it("has each family once, help and type before samples, and ends with a new line", () => {
     const hub = newHub();
     hub.recordCall(callRecord());
     hub.recordCall(callRecord({ function: "another" }));
