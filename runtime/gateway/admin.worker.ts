@@ -26,6 +26,7 @@ import { type Principal, authorize, authorizeOperator } from "./authority.worker
 import { errorResponse } from "./error-response.ts";
 import { checkOrigin } from "./origin-check.ts";
 import { reportBug } from "./report-bug.worker.ts";
+import { discardBody } from "./request-body.ts";
 import type { Background, GatewayState } from "./state.worker.ts";
 
 interface Passed {
@@ -95,6 +96,7 @@ export async function handleAdmin(
   } catch (thrown) {
     const error = toIsolaError(thrown, `answer ${request.method}`);
     if (error.code === "INTERNAL") reportBug(error);
+    await discardBody(request);
     if (error.code !== "METHOD_NOT_ALLOWED") return errorResponse(error);
     const allow = methodsOf(new URL(request.url).pathname).join(", ");
     return errorResponse(error, { headers: new Headers({ allow }) });

@@ -1,6 +1,9 @@
 /** Request bodies with a bound: refused by their announced length, and again while they are read. */
 import { IsolaError, LIMITS } from "../contract/index.ts";
 
+/** Bytes of an unwanted body that are read all the same. */
+const DISCARD_MAX_BYTES = 128 * 1024 * 1024;
+
 export interface BodyLimit {
   readonly maxBytes: number;
   readonly attempted: string;
@@ -17,8 +20,11 @@ export async function readBytes(
   limit: BodyLimit,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const announced = Number(request.headers.get("content-length") ?? "0");
-  if (announced > limit.maxBytes) throw tooLarge(limit, `${announced} bytes`);
   if (request.body === null) return new Uint8Array(0);
+  if (announced > limit.maxBytes) {
+    await discardBody(request);
+    throw tooLarge(limit, `${announced} bytes`);
+  }
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   const reader = request.body.getReader();
@@ -27,18 +33,45 @@ export async function readBytes(
       const { done, value } = await reader.read();
       if (done) break;
       bytes += value.byteLength;
-      if (bytes > limit.maxBytes) throw tooLarge(limit, `more than ${limit.maxBytes} bytes`);
-      chunks.push(value);
+      // Read on to the end, so that the client gets to the answer.
+      if (bytes > limit.maxBytes + DISCARD_MAX_BYTES) break;
+      if (bytes <= limit.maxBytes) chunks.push(value);
+      else chunks.length = 0;
     }
-  } catch (thrown) {
+  } catch {
     await reader.cancel().catch(() => undefined);
-    if (thrown instanceof IsolaError) throw thrown;
     throw new IsolaError("INPUT_MALFORMED", {
       attempted: limit.attempted,
       found: "a body that ended early",
     });
   }
+  if (bytes > limit.maxBytes) {
+    await reader.cancel().catch(() => undefined);
+    throw tooLarge(limit, `more than ${limit.maxBytes} bytes`);
+  }
   return joinChunks(chunks, bytes);
+}
+
+/**
+ * Reads what nobody wants of a body, within a bound: a client that is still sending when the
+ * connection closes sees a broken pipe in place of the answer.
+ */
+export async function discardBody(request: {
+  readonly body: ReadableStream | null;
+  readonly bodyUsed?: boolean;
+}): Promise<void> {
+  if (request.body === null || request.bodyUsed === true || request.body.locked) return;
+  const reader = request.body.getReader();
+  try {
+    for (let bytes = 0; bytes <= DISCARD_MAX_BYTES;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      bytes += value.byteLength;
+    }
+    await reader.cancel();
+  } catch {
+    // The client left; there is nobody to answer.
+  }
 }
 
 /** Errors: `MEDIA_UNSUPPORTED`, `BODY_TOO_LARGE`, `INPUT_MALFORMED`. No body is an empty object. */

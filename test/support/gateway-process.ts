@@ -23,8 +23,8 @@ export interface GatewayProcess {
   readonly dataDir: string;
   readonly pid: number;
   output(): string;
-  /** Tells the gateway which cells are up, as the host does. */
-  report(report: CellsReport): Promise<void>;
+  /** Posts to the control entrypoint, as the host does; fails unless the gateway takes it. */
+  control(path: string, body: unknown): Promise<unknown>;
   /** Ends the process at once; the data stays. */
   kill(): Promise<void>;
   /** Ends the process and removes the data, if it made the folder. */
@@ -76,15 +76,16 @@ export async function startGateway(options: GatewayProcessOptions = {}): Promise
   };
   try {
     const ports = await portsOf(child, () => output);
-    const report = (cells: CellsReport) => tellCells(ports.get("control") ?? 0, cells);
-    await report(CELLS_UP);
+    const control = (path: string, body: unknown) =>
+      tell(`http://127.0.0.1:${String(ports.get("control"))}${path}`, body);
+    await control("/cells", CELLS_UP);
     return {
       adminUrl: `http://127.0.0.1:${String(ports.get("admin"))}`,
       publicUrl: `http://127.0.0.1:${String(ports.get("public"))}`,
       dataDir,
       pid: child.pid ?? 0,
       output: () => output,
-      report,
+      control,
       kill,
       stop,
     };
@@ -100,11 +101,11 @@ async function bundle(room: "cell" | "gateway"): Promise<string> {
   return result.outputFiles?.[0]?.text ?? "";
 }
 
-async function tellCells(port: number, report: CellsReport): Promise<void> {
-  const url = `http://127.0.0.1:${String(port)}/cells`;
-  const response = await fetch(url, { method: "POST", body: JSON.stringify(report) });
-  await response.body?.cancel();
-  if (!response.ok) throw new Error(`the gateway refused a report: ${String(response.status)}`);
+async function tell(url: string, body: unknown): Promise<unknown> {
+  const response = await fetch(url, { method: "POST", body: JSON.stringify(body) });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`the gateway refused ${url}: ${text}`);
+  return text === "" ? undefined : JSON.parse(text);
 }
 
 function configText(dataDir: string, hostPort: number | undefined): string {
@@ -189,7 +190,8 @@ function portsOf(child: ChildProcess, output: () => string): Promise<Map<string,
         readonly socket?: string;
         readonly port?: number;
       };
-      if (event.event !== "listen" || event.socket === undefined || event.port === undefined) return;
+      if (event.event !== "listen" || event.socket === undefined || event.port === undefined)
+        return;
       ports.set(event.socket, event.port);
       if (ports.size < 3) return;
       clearTimeout(timer);
