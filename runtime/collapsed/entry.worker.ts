@@ -93,7 +93,7 @@ export class CellControl extends WorkerEntrypoint<CollapsedEnv> {
 
 export class CellSupply extends WorkerEntrypoint<CollapsedEnv> {
   override fetch(request: Request): Promise<Response> {
-    return handleSupply(gateway(this.env), SLOT, request, this.ctx);
+    return handleSupply(request, SLOT, gateway(this.env).state, this.ctx);
   }
 }
 
@@ -102,7 +102,7 @@ export default {
     // Entrypoints of this Worker share its isolate: both halves must exist before either asks.
     cellOf(() => cellBindings(env));
     const parts = gateway(env);
-    if (adminHostOf(request)) return handleAdmin(parts, request, ctx);
+    if (adminHostOf(request)) return handleAdmin(request, parts.state, ctx);
     return handlePublic(parts.state, parts.dispatcher, request, ctx);
   },
 } satisfies ExportedHandler<CollapsedEnv>;

@@ -8,29 +8,26 @@ import {
   IsolaError,
   PRIVATE_PREFIX,
   REPLY_HEADER,
+  SUPPLY,
   isErrorCode,
   parseErrorData,
   toIsolaError,
 } from "../contract/index.ts";
-import type { Dispatcher } from "./dispatcher.worker.ts";
 import { errorResponse } from "./error-response.ts";
+import { gatewayOf } from "./gateway.worker.ts";
 import { pathOf } from "./resolve-call.ts";
 import type { GatewayState } from "./state.worker.ts";
 
-/**
- * @param path path behind the supply route, as the callee sees it.
- * @param allows whether the asking slot may name the namespace.
- */
+/** @param slot of the asking cell; from its socket. */
 export async function callFromCell(
-  state: GatewayState,
-  dispatcher: Dispatcher,
   request: Request,
-  path: string,
-  allows: (namespace: string) => boolean,
+  slot: number,
+  state: GatewayState,
 ): Promise<Response> {
   try {
+    const { dispatcher } = gatewayOf(() => state.bindings);
     const envelope = JSON.parse(request.headers.get(CALL_HEADER) ?? "null") as CallEnvelope;
-    const route = allows(envelope.ns) ? state.table.route(envelope.ns, envelope.fn) : undefined;
+    const route = state.sees(slot, envelope.ns) ? state.table.route(envelope.ns, envelope.fn) : undefined;
     const target = route?.targets.find(({ version }) => version === envelope.v);
     if (!route || !target) throw notFound(envelope);
     if (target.quarantined) throw quarantined(envelope);
@@ -43,7 +40,7 @@ export async function callFromCell(
       target,
       route,
       row: state.table.namespace(envelope.ns),
-      url: `http://function${pathOf(path)}`,
+      url: `http://function${pathOf(request.url).slice(SUPPLY.call.length)}`,
       method: request.method,
       headers,
       body: request.body as ReadableStream<Uint8Array> | null,

@@ -36,8 +36,8 @@ function bindings(env: Env): GatewayBindings {
 
 export class Admin extends WorkerEntrypoint<Env> {
   override fetch(request: Request): Promise<Response> {
-    const parts = gatewayOf(() => bindings(this.env));
-    return handleAdmin(parts, request, this.ctx);
+    const { state } = gatewayOf(() => bindings(this.env));
+    return handleAdmin(request, state, this.ctx);
   }
 }
 
@@ -53,8 +53,8 @@ export class Control extends WorkerEntrypoint<Env> {
 
 export class Supply extends WorkerEntrypoint<Env, { readonly slot: number }> {
   override fetch(request: Request): Promise<Response> {
-    const parts = gatewayOf(() => bindings(this.env));
-    return handleSupply(parts, this.ctx.props.slot, request, this.ctx);
+    const { state } = gatewayOf(() => bindings(this.env));
+    return handleSupply(request, this.ctx.props.slot, state, this.ctx);
   }
 }
 
