@@ -7,5 +7,5 @@ export {
   type LogQuery,
 } from "./client.ts";
 export { followEvents, readEvents, type ServerEvent } from "./events.ts";
-export type { Fetch } from "./transport.ts";
+export { errorOf, type Fetch } from "./transport.ts";
 export { IsolaError, ERRORS, type ErrorCode } from "../contract/index.ts";

@@ -112,11 +112,63 @@ describe("verbs on functions", () => {
     expect(await ok(["release", "page"])).toContain("released page");
     expect(await ok(["remove", "page"])).toContain("removed page");
     const gone = await run(["invoke", "page"]);
-    expect(gone).toMatchObject({ status: 1 });
-    expect(gone.stdout).toContain("FUNCTION_NOT_FOUND");
+    expect(gone).toMatchObject({ status: 1, stdout: "" });
+    expect(gone.stderr).toContain("(FUNCTION_NOT_FOUND)");
     const unknown = await run(["describe", "page", "--json"]);
     expect(unknown.status).toBe(1);
     expect(JSON.parse(unknown.stderr)).toMatchObject({ error: { code: "FUNCTION_NOT_FOUND" } });
+  });
+
+  it("deploy every kind of module that a function may import", async () => {
+    // (module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))
+    const add = Buffer.from(
+      "0061736d0100000001070160027f7f017f030201000707010361646400000a09010700200020016a0b",
+      "hex",
+    );
+    const { folder, ok } = await platform({
+      "functions/kinds/index.tsx": `
+        import add from "./add.wasm";
+        import bytes from "./three.bin";
+        import text from "./note.txt";
+        import data from "./data.json";
+        import { basename } from "path";
+        import old from "old-package";
+        import { part } from "./part";
+        const h = (tag: string, _: null, child: string) => "<" + tag + ">" + child + "</" + tag + ">";
+        /** @jsx h */
+        export default async () => {
+          const { exports } = await WebAssembly.instantiate(add);
+          return {
+            sum: (exports.add as (a: number, b: number) => number)(2, 3),
+            bytes: new Uint8Array(bytes).length,
+            text, data, part,
+            base: basename("/a/b.txt"),
+            old: old("/c/d.txt"),
+            tag: <b>bold</b>,
+          };
+        };`,
+      "functions/kinds/part.ts": "export const part = 7;",
+      "functions/kinds/note.txt": "a note",
+      "functions/kinds/data.json": '{"some":["data"]}',
+      "node_modules/old-package/package.json": '{"main":"main.js"}',
+      "node_modules/old-package/main.js":
+        'const path = require("path"); module.exports = (p) => path.basename(p);',
+    });
+    writeFiles(folder, {
+      "functions/kinds/add.wasm": add,
+      "functions/kinds/three.bin": Uint8Array.from([1, 2, 255]),
+    });
+    expect(await ok(["deploy"])).toMatch(/^kinds v1 deployed/);
+    expect(JSON.parse(await ok(["invoke", "kinds"]))).toEqual({
+      sum: 5,
+      bytes: 3,
+      text: "a note",
+      data: { some: ["data"] },
+      part: 7,
+      base: "b.txt",
+      old: "d.txt",
+      tag: "<b>bold</b>",
+    });
   });
 
   it("deploy nothing if one does not build, and say where", async () => {

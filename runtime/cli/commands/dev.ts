@@ -1,11 +1,12 @@
 /** Starts a platform or joins the one that runs, deploys a folder, and follows file and log. */
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { IsolaClient } from "../../client/index.ts";
 import { type ConfigFile, IsolaError } from "../../contract/index.ts";
 import type { Command, CommandContext } from "../command.ts";
 import { readConfigFile } from "../config-file.ts";
 import { DevLoop } from "../dev-loop.ts";
+import { findFunctions } from "../functions-folder.ts";
 import { startHere } from "../platform.ts";
 import { renderError } from "../render/errors.ts";
 import { logText } from "../render/log-lines.ts";
@@ -24,6 +25,8 @@ export const devCommand: Command = {
   arguments: "[dir]",
   async run(context, dir) {
     const folder = resolve(dir ?? context.option("dir") ?? DEFAULT_FOLDER);
+    // An empty folder may fill up; one that is not there is a wrong path.
+    if (!existsSync(folder)) await findFunctions(folder);
     const aborted = new AbortController();
     const stopper = new Stopper(context, () => aborted.abort());
     const isAttached =

@@ -2,6 +2,7 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { Readable } from "node:stream";
+import { errorOf } from "../../client/index.ts";
 import { IsolaError } from "../../contract/index.ts";
 import { type Command, type CommandContext, required } from "../command.ts";
 import { readAll } from "../io.ts";
@@ -92,6 +93,10 @@ async function printResponse(context: CommandContext, name: string, response: Re
     for (const [header, value] of response.headers) context.print(`${header}: ${value}`);
     context.print("");
   }
+  // The platform's own word: an error like any other, not the function's answer.
+  if (response.headers.has("x-isola-error")) {
+    throw await errorOf(response, `call function ${name}`, response.url);
+  }
   let last = "\n";
   if (response.body !== null) {
     for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
@@ -104,12 +109,10 @@ async function printResponse(context: CommandContext, name: string, response: Re
   // A terminal's next prompt gets a line of its own; a pipe gets the bytes as they are.
   if (context.io.stdout.isTTY === true && last !== "\n") context.print("");
   if (response.ok || (response.status >= 300 && response.status < 400)) return;
-  const code = response.headers.get("x-isola-error");
-  const callId = response.headers.get("x-call-id");
-  const call = callId === null ? "" : `, call ${callId}`;
   throw new IsolaError("FUNCTION_ERROR", {
     attempted: `call function ${name}`,
-    found: `status ${String(response.status)}${code === null ? "" : ` (${code})`}${call}`,
-    fix: code === null ? "the body above is the function's own answer" : `isola logs ${name}`,
+    found: `status ${String(response.status)}`,
+    required: "a status below 400",
+    fix: "the answer above is the function's own",
   });
 }
