@@ -1,12 +1,12 @@
 /** What tests reach of this room. */
-export { bundleFunction, openBundler, type BuiltFunction } from "./bundle.ts";
+export { bundleFunction } from "./bundle.ts";
 export { codeFrame } from "./build-error.ts";
 export { COMMANDS } from "./commands/index.ts";
 export { parseConfigFile } from "./config-file.ts";
-export { DevLoop, type DevEvents } from "./dev-loop.ts";
 export { findFunctions } from "./functions-folder.ts";
 export type { Io } from "./io.ts";
 export { nodeFetch } from "./node-fetch.ts";
+export { showProgress } from "./render/progress.ts";
 export { optionsList, runProgram } from "./program.ts";
 export { exitStatusOf, renderError } from "./render/errors.ts";
 export { logText } from "./render/log-lines.ts";

@@ -231,7 +231,8 @@ export function checkConfigFile(
       const full = `${section}.${key}`;
       if (!known.has(full)) {
         const keys = [...known.keys()].filter((other) => other.startsWith(`${section}.`));
-        const required = `one of ${keys.map((other) => other.slice(section.length + 1)).join(", ")}`;
+        const names = keys.map((other) => other.slice(section.length + 1));
+        const required = `one of ${names.join(", ")}`;
         refuse(full, { found: `unknown key ${JSON.stringify(key)} in [${section}]`, required });
       }
       values.set(full, value);

@@ -70,8 +70,15 @@ describe("isola dev", () => {
 
   it("prints log lines, with stacks that name the user's file", async () => {
     const { running, at } = await dev({
-      "functions/a.ts":
-        'interface Input {\n  n: number;\n}\nexport default (_: Input) => {\n  console.log("here");\n  throw new Error("broken");\n};\n',
+      "functions/a.ts": [
+        "interface Input {",
+        "  n: number;",
+        "}",
+        "export default (_: Input) => {",
+        '  console.log("here");',
+        '  throw new Error("broken");',
+        "};",
+      ].join("\n"),
     });
     const response = await fetch(at("a"));
     expect(response.status).toBe(500);

@@ -150,8 +150,14 @@ describe("a bundle", () => {
 
   it("has a map by which stacks name the user's file", async () => {
     const built = await bundle({
-      "f.ts":
-        "interface A {\n  b: number;\n}\nexport default (a: A) => {\n  throw new Error(String(a.b));\n};\n",
+      "f.ts": [
+        "interface A {",
+        "  b: number;",
+        "}",
+        "export default (a: A) => {",
+        "  throw new Error(String(a.b));",
+        "};",
+      ].join("\n"),
     });
     const lines = codeOf(built).split("\n");
     const line = lines.findIndex((text) => text.includes("throw new Error")) + 1;

@@ -1,5 +1,5 @@
 import { Readable, Writable } from "node:stream";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import {
   COMMANDS,
   type Io,
@@ -8,6 +8,7 @@ import {
   logText,
   renderError,
   runProgram,
+  showProgress,
   span,
   table,
 } from "../../runtime/cli/internal.ts";
@@ -35,6 +36,24 @@ async function run(argv: readonly string[], environment: Io["environment"] = NOW
   };
   const status = await runProgram(argv, COMMANDS, io, "1.2.3");
   return { status, ...output };
+}
+
+/** What a stream shows of work that takes so long. */
+async function watched(isTTY: boolean, tookMs: number): Promise<string> {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  let text = "";
+  const stream = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      text += chunk.toString();
+      done();
+    },
+  });
+  const work = new Promise<string>((resume) => setTimeout(() => resume("done"), tookMs));
+  const shown = showProgress(Object.assign(stream, { isTTY }), "deploying", work);
+  await vi.advanceTimersByTimeAsync(tookMs);
+  expect(await shown).toBe("done");
+  return text;
 }
 
 describe("the command line", () => {
@@ -168,6 +187,19 @@ describe("an error on the terminal", () => {
     expect(new Set(others.map(exitStatusOf))).toEqual(new Set([1]));
     expect(exitStatusOf("USAGE")).toBe(2);
     expect(exitStatusOf("UNREACHABLE")).toBe(3);
+  });
+});
+
+describe("progress", () => {
+  it("is shown on a terminal after a second, and gone in the end", async () => {
+    expect(await watched(true, 900)).toBe("");
+    const text = await watched(true, 1_500);
+    expect(text).toContain("deploying … 1.0 s");
+    expect(text.endsWith("\r\u001B[2K")).toBe(true);
+  });
+
+  it("is never shown where output is piped", async () => {
+    expect(await watched(false, 60_000)).toBe("");
   });
 });
 

@@ -62,7 +62,7 @@ describe("the table of options", () => {
     const text = [
       "# Options of `isola`",
       "",
-      "Flag, variable, key of `isola.toml` in the working directory: the first that is given counts.",
+      "Flag, variable, key of `isola.toml` in the working directory: the first given counts.",
       "Written by `vitest --project unit -u` from `runtime/contract/options.ts`.",
       "",
       optionsList(),
