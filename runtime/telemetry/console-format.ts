@@ -25,36 +25,42 @@ const { isArray } = Array;
 const { stringify } = JSON;
 
 type Code = (...args: unknown[]) => unknown;
+type Native = (value: object, ...args: unknown[]) => unknown;
 
 /** A native method or getter as a function of its receiver; undefined for one not its own. */
-function native(prototype: object, key: PropertyKey) {
+function native(prototype: object, key: PropertyKey): Native {
   const descriptor = describe(prototype, key);
   const code = (descriptor?.get ?? descriptor?.value) as Code;
-  return (value: object, ...args: unknown[]): string | number | undefined => {
+  return (value, ...args) => {
     try {
-      return apply(code, value, args) as string | number | undefined;
+      return apply(code, value, args);
     } catch {
       return undefined;
     }
   };
 }
 
-const errorPrototype = Error.prototype;
 const objectPrototype = Object.prototype;
-const typedArray = getPrototypeOf(Uint8Array.prototype) as object;
-const typedName = native(typedArray, Symbol.toStringTag);
-const typedSize = native(typedArray, "length");
-const timeOf = native(Date.prototype, "getTime");
-const isoOf = native(Date.prototype, "toISOString");
-const sourceOf = native(RegExp.prototype, "source");
-const flagsOf = native(RegExp.prototype, "flags");
-const mapSize = native(Map.prototype, "size");
-const mapEach = native(Map.prototype, "forEach");
-const setSize = native(Set.prototype, "size");
-const setEach = native(Set.prototype, "forEach");
 const codeOf = native(Function.prototype, "toString");
 // Depending on its version, V8 makes `stack` a plain property of the error or a native getter.
 const stackOf = native(new TypeError(), "stack");
+
+/** Shows an object of a built-in kind; undefined if it only claims to be one. */
+type ShowKind = (value: object, name: string) => string | undefined;
+
+const KINDS = new Map<object, ShowKind>([
+  [Error.prototype, showError],
+  [getPrototypeOf(Uint8Array.prototype) as object, showBytes()],
+  [Date.prototype, showText(Date.prototype, "toISOString", "getTime")],
+  [RegExp.prototype, showText(RegExp.prototype, "toString", "source")],
+  [Map.prototype, showEntries(Map.prototype, true)],
+  [Set.prototype, showEntries(Set.prototype, false)],
+  [Headers.prototype, showEntries(Headers.prototype, true)],
+  [URLSearchParams.prototype, showEntries(URLSearchParams.prototype, true)],
+  [URL.prototype, showFields(URL.prototype, ["href"])],
+  [Request.prototype, showFields(Request.prototype, ["method", "url", "headers"])],
+  [Response.prototype, showFields(Response.prototype, ["status", "headers"])],
+]);
 
 let isBusy = false;
 let objectsLeft = 0;
@@ -92,7 +98,7 @@ function show(value: unknown, isNested = true): string {
   let text = "";
   if (typeof value === "string") text = isNested ? quote(value) : value.slice(0, TEXT_MAX);
   else if (typeof value === "function") {
-    const kind = `${codeOf(value)}`.startsWith("class") ? "class" : "Function:";
+    const kind = String(codeOf(value)).startsWith("class") ? "class" : "Function:";
     text = `[${kind} ${nameOf(value) || "(anonymous)"}]`;
   } else if (typeof value === "bigint") text = `${value}n`;
   else text = Object.is(value, -0) ? "-0" : String(value);
@@ -115,33 +121,14 @@ function showGuarded(value: object): string {
 }
 
 function showObject(value: object): string {
-  if (along(value, (holder) => holder === errorPrototype)) return showError(value);
-  if (timeOf(value) !== undefined) return `${isoOf(value) ?? "Invalid Date"}`;
-  const source = sourceOf(value);
-  if (source !== undefined) return `/${source}/${flagsOf(value) ?? ""}`;
-  const name = nameOf(dataOf(value, "constructor"));
-  const isList = isArray(value);
-  if (open.length > DEPTH_MAX) return `[${name || "Object"}]`;
-  const typed = typedName(value);
-  if (isList || typed) {
-    const count = Number(typed ? typedSize(value) : dataOf(value, "length"));
-    const list = gather(count, "[", "]", (add) => {
-      for (let at = 0; at < count && at < ITEMS_MAX; at += 1) {
-        add(() => (typed ? show((value as Uint8Array)[at]) : showProperty(value, at)));
-      }
-    });
-    return typed ? `${typed}(${count}) ${list}` : list;
-  }
-  const size = mapSize(value) ?? setSize(value);
-  if (size !== undefined) {
-    const items = gather(Number(size), "{", "}", (add) => {
-      mapEach(value, (item: unknown, key: unknown) => add(() => `${show(key)} => ${show(item)}`));
-      setEach(value, (item: unknown) => add(() => show(item)));
-    });
-    return `${name}(${size}) ${items}`;
-  }
   const isPlain = getPrototypeOf(value) === objectPrototype;
-  return `${isPlain ? "" : `${name || "[no prototype]"} `}${showProperties(value)}`;
+  const name = isPlain ? "Object" : nameOf(dataOf(value, "constructor"));
+  if (open.length > DEPTH_MAX) return `[${name || "Object"}]`;
+  if (isArray(value))
+    return showList(Number(dataOf(value, "length")), (at) => showProperty(value, at));
+  const showKind = isPlain ? undefined : along(value, (holder) => KINDS.get(holder));
+  const text = showKind?.(value, name);
+  return text ?? `${isPlain ? "" : `${name || "[no prototype]"} `}${showProperties(value)}`;
 }
 
 function showError(value: object): string {
@@ -153,10 +140,66 @@ function showError(value: object): string {
   }`;
 }
 
+function showBytes(): ShowKind {
+  const lengthOf = native(getPrototypeOf(Uint8Array.prototype) as object, "length");
+  return (value, name) => {
+    const length = lengthOf(value);
+    if (typeof length !== "number") return undefined;
+    return `${name}(${length}) ${showList(length, (at) => show((value as Uint8Array)[at]))}`;
+  };
+}
+
+/**
+ * By a method that makes text; `probe` fails for what only claims to be of the kind. Not for
+ * objects with more than `lastIndex` of their own, which such a method may ask.
+ */
+function showText(prototype: object, key: string, probe: string): ShowKind {
+  const textOf = native(prototype, key);
+  const probed = native(prototype, probe);
+  return (value) => {
+    if (probed(value) === undefined || ownKeys(value).length > 1) return undefined;
+    const text = textOf(value);
+    return typeof text === "string" ? text : "Invalid Date";
+  };
+}
+
+function showEntries(prototype: object, hasKeys: boolean): ShowKind {
+  const each = native(prototype, "forEach");
+  return (value, name) => {
+    const entries = gather("{", "}", (add) => {
+      each(value, (item: unknown, key: unknown) =>
+        add(() => (hasKeys ? `${show(key)} => ` : "") + show(item)),
+      );
+    });
+    return `${name} ${entries}`;
+  };
+}
+
+function showFields(prototype: object, keys: readonly string[]): ShowKind {
+  const fields = keys.map((key) => ({ key, read: native(prototype, key) }));
+  return (value, name) => {
+    const shown = gather("{", "}", (add) => {
+      for (const { key, read } of fields) add(() => `${key}: ${show(read(value))}`);
+    });
+    return `${name} ${shown}`;
+  };
+}
+
+function showList(length: number, item: (at: number) => string): string {
+  return gather(
+    "[",
+    "]",
+    (add) => {
+      for (let at = 0; at < length && at < ITEMS_MAX; at += 1) add(() => item(at));
+    },
+    length,
+  );
+}
+
 function showProperties(value: object): string {
   const keys = ownKeys(value).slice(0, KEYS_MAX);
   const visible = keys.filter((key) => describe(value, key)?.enumerable);
-  return gather(visible.length, "{", "}", (add) => {
+  return gather("{", "}", (add) => {
     for (const key of visible) {
       const isWord = typeof key === "string" && /^[\w$]+$/.test(key);
       add(() => `${isWord ? key : show(key)}: ${showProperty(value, key)}`);
@@ -172,16 +215,19 @@ function showProperty(value: object, key: PropertyKey): string {
 
 /** Items within the budget: on one line if they fit, else one a line. */
 function gather(
-  count: number,
   before: string,
   after: string,
   fill: (add: (make: () => string) => void) => void,
+  count = 0,
 ): string {
   const parts: string[] = [];
+  let offered = 0;
   fill((make) => {
+    offered += 1;
     if (parts.length < ITEMS_MAX && charactersLeft > 0) parts.push(make());
   });
-  if (count > parts.length) parts.push(`… ${count - parts.length} more`);
+  const hidden = Math.max(count, offered) - parts.length;
+  if (hidden > 0) parts.push(`… ${hidden} more`);
   const line = parts.join(", ");
   if (line === "") return before + after;
   if (line.length <= LINE_COLUMNS && !line.includes("\n")) return `${before} ${line} ${after}`;

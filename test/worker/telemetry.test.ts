@@ -209,7 +209,9 @@ describe("the hot path in workerd", () => {
 
   it("formats errors and built-in objects of workerd", async () => {
     const lines = (await (await get("/console")).json()) as string[];
-    expect(lines[0]).toBe("info hello world { url: URL {} }");
+    expect(lines[0]).toBe("info hello world { url: URL { href: 'http://a.test/b' } }");
+    expect(lines[2]).toMatch(/^info Request \{\n {2}method: 'GET',\n {2}url: 'http:/);
+    expect(lines[2]).toContain("Response { status: 201, headers: Headers {");
     expect(lines[1]).toMatch(/^error TypeError: broken\n {4}at /);
     expect(lines[1]).toContain("[cause]: 'a cause'");
   });

@@ -112,7 +112,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
     await exporter?.flush();
     return Response.json(exporter?.stats);
   },
-  "/console": () => {
+  "/console": (_query, request) => {
     const lines: string[] = [];
     const shown = createConsole(
       (level, text) => lines.push(`${level} ${text}`),
@@ -120,6 +120,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
     );
     shown["log"]?.("hello %s", "world", { url: new URL("http://a.test/b") });
     shown["error"]?.(new TypeError("broken", { cause: "a cause" }));
+    shown["log"]?.(request, Response.json({}, { status: 201 }));
     return Response.json(lines);
   },
 };
