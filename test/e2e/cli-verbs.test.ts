@@ -51,6 +51,27 @@ describe("isola start", () => {
     expect(folder).toBeTruthy();
   });
 
+  it("drains calls on the first signal and ends at once on a second", async () => {
+    const { start, publicUrl, ok } = await platform({
+      "functions/slow.js":
+        "export default async (ms) => { await new Promise((go) => setTimeout(go, ms)); return ms; };",
+    });
+    await ok(["deploy"]);
+    const call = async (ms: number) =>
+      (await fetch(`${publicUrl}/function/slow`, { method: "POST", body: String(ms) })).status;
+    expect(await call(1)).toBe(200);
+    const calls = [call(1_500), call(60_000)].map((each) => each.catch(() => "broken off"));
+    await new Promise((resume) => setTimeout(resume, 300));
+    start.child.kill("SIGTERM");
+    start.child.kill("SIGTERM");
+    expect(await calls[0]).toBe(200);
+    expect(start.child.exitCode).toBe(null);
+    start.child.kill("SIGTERM");
+    expect(await start.ended).toBe(130);
+    expect(await calls[1]).toBe("broken off");
+    await expect(fetch(`${publicUrl}/readyz`)).rejects.toThrow("fetch failed");
+  });
+
   it("deploys a folder and prints where each function answers", async () => {
     const folder = temporaryFolder({
       "fns/hello.js": HELLO,

@@ -38,15 +38,22 @@ export const startCommand: Command = {
   },
 };
 
+/** npm passes on a Ctrl-C that the terminal has sent to every process already. */
+const SAME_SIGNAL_MS = 500;
+
 /** Turns signals into an orderly end, also of a platform that is still starting. */
 export class Stopper {
   #platform: Platform | undefined;
-  #signals = 0;
+  #firstAtMs: number | undefined;
 
   constructor(context: CommandContext, onFirst: () => void = () => undefined) {
     context.io.onInterrupt(() => {
-      this.#signals += 1;
-      if (this.#signals > 1) process.exit(INTERRUPTED);
+      const nowMs = performance.now();
+      if (this.#firstAtMs !== undefined) {
+        if (nowMs - this.#firstAtMs > SAME_SIGNAL_MS) process.exit(INTERRUPTED);
+        return;
+      }
+      this.#firstAtMs = nowMs;
       if (context.io.stderr.isTTY === true) context.note("draining; once more ends it at once");
       onFirst();
       void this.#platform?.stop();
@@ -54,7 +61,7 @@ export class Stopper {
   }
 
   get isStopping(): boolean {
-    return this.#signals > 0;
+    return this.#firstAtMs !== undefined;
   }
 
   watch(platform: Platform): void {
