@@ -113,10 +113,15 @@ describe("deploying", () => {
   });
 });
 
-describe("a deploy that is refused", () => {
-  const put = (body: FormData) => ask(gateway, "PUT", `${NS}/functions/refused`, { body });
-  const main = { name: "main.js", content: answering("x") };
+const put = (body: FormData) => ask(gateway, "PUT", `${NS}/functions/refused`, { body });
+const main = { name: "main.js", content: answering("x") };
+const zeros = (bytes: number) => ({
+  name: "zeros.bin",
+  content: new Uint8Array(bytes),
+  type: "application/octet-stream",
+});
 
+describe("a deploy that is refused", () => {
   it.each([
     ["a syntax error", "export default (", "LOAD_FAILED"],
     ["a throw at top level", "throw new Error('at load'); export default 1;", "LOAD_FAILED"],
@@ -186,17 +191,14 @@ describe("a deploy that is refused", () => {
   });
 
   it("says why: a bundle one byte over the limit, and takes one at the limit", async () => {
-    const fill = (bytes: number) => ({
-      name: "fill.bin",
-      content: new Uint8Array(bytes),
-      type: "application/octet-stream",
-    });
     const room = LIMITS.bundleMaxBytes - main.content.length;
-    const over = await put(deployForm({ main: "main.js" }, [main, fill(room + 1)]));
+    const over = await put(deployForm({ main: "main.js" }, [main, zeros(room + 1)]));
     expect(over.code).toBe("BUNDLE_TOO_LARGE");
-    const far = await put(deployForm({ main: "main.js" }, [main, fill(2 * LIMITS.bundleMaxBytes)]));
+    const far = await put(
+      deployForm({ main: "main.js" }, [main, zeros(2 * LIMITS.bundleMaxBytes)]),
+    );
     expect(far.code).toBe("BUNDLE_TOO_LARGE");
-    const at = await put(deployForm({ main: "main.js" }, [main, fill(room)]));
+    const at = await put(deployForm({ main: "main.js" }, [main, zeros(room)]));
     expect(at.body, at.text.slice(0, 300)).toMatchObject({ bundleBytes: LIMITS.bundleMaxBytes });
   });
 });
@@ -238,10 +240,8 @@ describe("versions and traffic", () => {
     await expect.poll(async () => (await blobs()).length).toBeGreaterThan(0);
     const removed = await ask(gateway, "DELETE", `${NS}/functions/collected`);
     expect(removed.status).toBe(204);
-    const hashes = items.map((item) => item.bundleHash);
-    await expect
-      .poll(async () => (await blobs()).filter((hash) => hashes.includes(hash)))
-      .toEqual([]);
+    const hashes = new Set(items.map((item) => item.bundleHash));
+    await expect.poll(async () => (await blobs()).filter((hash) => hashes.has(hash))).toEqual([]);
     expect((await call(gateway, "collected")).code).toBe("FUNCTION_NOT_FOUND");
   });
 
