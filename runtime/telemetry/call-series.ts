@@ -94,7 +94,7 @@ export class PlatformSeries {
     MEMORY_LIMIT: 0,
     CELL_LOST: 0,
   };
-  readonly refusals = new Map<ErrorCode, number>();
+  readonly errors = new Map<ErrorCode, number>();
   readonly queue = newHistogram();
   readonly load = newHistogram();
   readonly run = newHistogram();
@@ -122,6 +122,6 @@ export class PlatformSeries {
   }
 
   refuse(code: ErrorCode): void {
-    this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
+    this.errors.set(code, (this.errors.get(code) ?? 0) + 1);
   }
 }

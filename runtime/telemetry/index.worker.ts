@@ -1,3 +1,3 @@
 /** What telemetry needs of workerd. */
-export { streamLogs, type LogStreamQuery } from "./log-stream.worker.ts";
-export { createOtlpSender, type OtlpSenderOptions } from "./otlp-sender.worker.ts";
+export { streamLogs } from "./log-stream.worker.ts";
+export { createOtlpSender } from "./otlp-sender.worker.ts";

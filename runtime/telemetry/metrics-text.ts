@@ -140,10 +140,10 @@ function writeCalls(writer: TextWriter, platform: PlatformSeries): void {
       Object.entries(platform.outcomes),
     ],
     [
-      "isola_refusals_total",
+      "isola_errors_total",
       "code",
-      "Calls refused before they reached a cell.",
-      platform.refusals,
+      "Calls that the platform answered with an error of its own.",
+      platform.errors,
     ],
     [
       "isola_verdicts_total",

@@ -1,37 +1,16 @@
 /** Spans: made of call records, kept in a bounded ring, read once by an exporter. */
-import {
-  type CallRecord,
-  type Random,
-  type Span,
-  type TraceContext,
-  childTrace,
-  newTrace,
-  parseTraceparent,
-} from "../contract/index.ts";
+import type { CallRecord, Span, TraceContext } from "../contract/index.ts";
 import type { SpanSource, TraceQuery } from "./telemetry-hub.ts";
 
 /** Attribute by which a span belongs to a namespace. */
 export const NAMESPACE_ATTRIBUTE = "isola.namespace";
 /** Attribute that holds the call id. */
-export const CALL_ATTRIBUTE = "isola.call_id";
+const CALL_ATTRIBUTE = "isola.call_id";
 /** Attribute that names the function. */
-export const FUNCTION_ATTRIBUTE = "isola.function";
-
-/** The trace of one call: its own span, and the span of whoever called. */
-export interface CallTrace {
-  readonly trace: TraceContext;
-  readonly parentSpanId?: string;
-}
-
-/** Takes over the client's trace, or begins one where it sent none or a broken one. */
-export function callTraceOf(traceparent: string | null | undefined, random: Random): CallTrace {
-  const parent = parseTraceparent(traceparent);
-  if (!parent) return { trace: newTrace(random) };
-  return { trace: childTrace(parent, random), parentSpanId: parent.spanId };
-}
+const FUNCTION_ATTRIBUTE = "isola.function";
 
 /** The span of a finished call. */
-export function spanOfCall(record: CallRecord, trace: TraceContext, parentSpanId?: string): Span {
+function spanOfCall(record: CallRecord, trace: TraceContext, parentSpanId?: string): Span {
   const isFault = record.outcome !== "ok" && record.outcome !== "canceled";
   return {
     traceId: trace.traceId,

@@ -109,7 +109,7 @@ export interface TelemetryHub {
    */
   recordCall(record: CallRecord, trace?: TraceContext, parentSpanId?: string): void;
 
-  /** A call was refused before it reached a cell (`QUEUE_FULL`, `RATE_LIMITED`, …). */
+  /** The platform answered a call with an error of its own (`QUEUE_FULL`, `CELL_LOST`, …). */
   refused(code: ErrorCode): void;
 
   /** The watchdog spoke. */

@@ -1,11 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  TELEMETRY_LIMITS,
-  type TelemetryLimits,
-  createTelemetryHub,
-} from "../../runtime/telemetry/index.ts";
-import { checkBatch, utf8Bytes } from "../../runtime/telemetry/internal.ts";
+import { TELEMETRY_LIMITS, createTelemetryHub } from "../../runtime/telemetry/index.ts";
+import { type TelemetryLimits, checkBatch, utf8Bytes } from "../../runtime/telemetry/internal.ts";
 import {
   NOON_MS,
   callRecord,

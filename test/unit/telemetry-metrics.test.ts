@@ -71,7 +71,7 @@ describe("metrics", () => {
     );
   });
 
-  it("show cells, processes, verdicts, refusals and the exporter", () => {
+  it("show cells, processes, verdicts, errors and the exporter", () => {
     const hub = newHub();
     hub.refused("QUEUE_FULL");
     hub.recordVerdict({ slot: 99, cause: "MAX_BLOCK", suspects: [], convicted: "a/b@1", atMs: 0 });
@@ -97,7 +97,7 @@ describe("metrics", () => {
     const expected: Record<string, number | undefined> = {
       isola_queued_calls: 3,
       isola_in_flight_calls: 4,
-      'isola_refusals_total{code="QUEUE_FULL"}': 1,
+      'isola_errors_total{code="QUEUE_FULL"}': 1,
       'isola_verdicts_total{cause="CELL_LOST"}': 1,
       'isola_convictions_total{cause="MAX_BLOCK"}': 1,
       'isola_convictions_total{cause="CELL_LOST"}': 0,

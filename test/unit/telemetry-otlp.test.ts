@@ -2,16 +2,17 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Span } from "../../runtime/contract/index.ts";
 import {
-  type ExportAnswer,
   TELEMETRY_LIMITS,
-  callTraceOf,
   createOtlpExporter,
   createTelemetryHub,
+} from "../../runtime/telemetry/index.ts";
+import {
+  type ExportAnswer,
   encodeSpans,
   parseOtlpHeaders,
   parsePartialSuccess,
   parseRetryAfter,
-} from "../../runtime/telemetry/index.ts";
+} from "../../runtime/telemetry/internal.ts";
 import { NOON_MS, handClock, seededRandom, span } from "../support/telemetry-records.ts";
 
 const resource = { serviceName: "isola", serviceVersion: "0.1.0" };
@@ -312,16 +313,5 @@ describe("what collectors and operators write", () => {
       ["broken", "%zz"],
     ]);
     expect(parseOtlpHeaders("")).toEqual([]);
-  });
-
-  it("takes over a client's trace, or begins one", () => {
-    const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
-    const taken = callTraceOf(parent, seededRandom());
-    expect(taken).toMatchObject({
-      parentSpanId: "b7ad6b7169203331",
-      trace: { traceId: "0af7651916cd43dd8448eb211c80319c", sampled: false },
-    });
-    expect(taken.trace.spanId).not.toBe("b7ad6b7169203331");
-    expect(callTraceOf("garbage", seededRandom())).not.toHaveProperty("parentSpanId");
   });
 });

@@ -1,9 +1,15 @@
 /** A worker around one hub, as the gateway holds it, with a route per thing that is tried. */
-import { type CallRecord, systemClock, systemRandom } from "../../runtime/contract/index.ts";
+import {
+  type CallRecord,
+  childTrace,
+  newTrace,
+  parseTraceparent,
+  systemClock,
+  systemRandom,
+} from "../../runtime/contract/index.ts";
 import {
   type OtlpExporter,
   TELEMETRY_LIMITS,
-  callTraceOf,
   createConsole,
   createOtlpExporter,
   createTelemetryHub,
@@ -68,10 +74,11 @@ const ROUTES: Readonly<Record<string, Route>> = {
     for (let index = 0; index < count; index += 1) {
       const record = recordOf(index, functions, systemClock.now());
       if (part === "record") continue;
-      const { trace, parentSpanId } = callTraceOf(index % 2 === 0 ? PARENT : null, systemRandom);
+      const parent = parseTraceparent(index % 2 === 0 ? PARENT : null);
+      const trace = parent ? childTrace(parent, systemRandom) : newTrace(systemRandom);
       if (part === "trace") continue;
       hub.callStarted(record.namespace, record.function);
-      hub.recordCall(record, trace, parentSpanId);
+      hub.recordCall(record, trace, parent?.spanId);
     }
     return new Response("done");
   },
