@@ -3,7 +3,6 @@
  * gateway places it. Values travel as MessagePack; the callee answers as an HTTP function would.
  */
 import {
-  CALL_HEADER,
   type CallEnvelope,
   IsolaError,
   type RouteTarget,
@@ -31,8 +30,8 @@ export async function forwardCall(
       : request.input === undefined
         ? null
         : JSON.stringify(request.input),
+    cf: envelope as unknown as CfProperties<unknown>,
     headers: {
-      [CALL_HEADER]: JSON.stringify(envelope),
       "content-type": isData ? "application/msgpack" : "application/json",
       accept: "application/msgpack, application/json",
     },

@@ -6,11 +6,10 @@
  * D1 Every call that is opened is closed, on each way out.
  * D2 At the deadline the caller gets its answer at once; the tenant has `graceMs` to react to its
  *    signal before it is dropped. Likewise when the client goes.
- * D3 Headers under `x-isola-` never reach the tenant, and the tenant's never leave the cell.
+ * D3 The request passes untouched: the envelope stands in its `cf`, private headers were dropped
+ *    by the gateway. Of the tenant's answer only what the shim reports is read.
  */
-import { exports } from "cloudflare:workers";
 import {
-  CALL_HEADER,
   type CallEnvelope,
   type CallReply,
   type ErrorData,
@@ -25,7 +24,6 @@ import type { Cell } from "./cell.worker.ts";
 import type { AcquiredIsolate } from "./isolates.worker.ts";
 import type { EndReason, LiveCall } from "./live-calls.worker.ts";
 import { classifyRuntimeError } from "./runtime-error.ts";
-import type { ScopeStub } from "./shim/isolate-call.worker.ts";
 
 /** Body of an answer in which the platform speaks for the function. */
 export interface FaultBody {
@@ -38,7 +36,7 @@ export async function handleHttpCall(
   request: Request,
   ctx: ExecutionContext,
 ): Promise<Response> {
-  const call = JSON.parse(request.headers.get(CALL_HEADER) ?? "null") as CallEnvelope;
+  const call = request.cf as unknown as CallEnvelope;
   const startedAtMs = cell.now();
   let acquired: AcquiredIsolate;
   try {
@@ -72,14 +70,11 @@ async function runHttpCall(
     cell.isolates.leave(isolate);
   };
   const timer = deadlineTimer(live, cell.now());
-  const props = { call, maxBlockMs: call.mb, scope: scopeFor(call.id) };
   const fresh = call.fr === 1;
   const answer = (
     fresh
-      ? cell.isolates
-          .freshEntry(isolate, props)
-          .then((entry) => entry.fetch(tenantRequest(request)))
-      : cell.isolates.entry(isolate, props).fetch(tenantRequest(request))
+      ? cell.isolates.freshEntry(isolate).then((entry) => entry.fetch(request))
+      : cell.isolates.entry(isolate).fetch(request)
   ).catch((thrown: unknown) => classifyRuntimeError(thrown));
   request.signal.addEventListener("abort", () => {
     live.finish("disconnect");
@@ -160,16 +155,4 @@ function ended(reason: EndReason, live: LiveCall, nowMs: number): Response {
 async function endAfterGrace(answer: Promise<unknown>, close: () => void): Promise<void> {
   await Promise.race([answer, scheduler.wait(LIMITS.graceMs)]);
   close();
-}
-
-/** The request as the tenant sees it (D3). */
-function tenantRequest(request: Request): Request {
-  const headers = new Headers(request.headers);
-  headers.delete(CALL_HEADER);
-  return new Request(request, { headers });
-}
-
-export function scopeFor(callId: string): ScopeStub {
-  const make = (exports as unknown as { Scope(options: { props: object }): ScopeStub }).Scope;
-  return make({ props: { callId } });
 }

@@ -12,13 +12,13 @@ import {
   CRUMB_START,
   type CallEnvelope,
   IsolaError,
+  SCOPE_BINDING,
   type VersionSupply,
   suspectKey,
 } from "../contract/index.ts";
 import type { CellBindings } from "./cell-bindings.worker.ts";
 import { IsolateLedger } from "./isolate-ledger.ts";
 import type { Description, IsolaEntry } from "./shim/entry.worker.ts";
-import type { ShimProps } from "./shim/isolate-call.worker.ts";
 import type { SupplyClient } from "./supply-client.worker.ts";
 import { workerCode } from "./worker-code.worker.ts";
 
@@ -95,16 +95,16 @@ export class Isolates {
     return { isolate, cold: true, loadMs: this.#now() - startedAtMs };
   }
 
-  /** A stub for one call, bound to its props. */
-  entry(isolate: LoadedIsolate, props: ShimProps): Entry {
-    return this.#stub(isolate).getEntrypoint("IsolaEntry", { props }) as Entry;
+  /** A stub for one call: stubs do not outlive the invocation that made them. */
+  entry(isolate: LoadedIsolate): Entry {
+    return this.#stub(isolate).getEntrypoint("IsolaEntry") as Entry;
   }
 
   /** A stub in an isolate that no other call will ever see (`reuse: "call"`). */
-  async freshEntry(isolate: LoadedIsolate, props: ShimProps): Promise<Entry> {
+  async freshEntry(isolate: LoadedIsolate): Promise<Entry> {
     const stub = this.#bindings.loader.load(await isolate.code());
     this.#loads += 1;
-    return stub.getEntrypoint("IsolaEntry", { props }) as Entry;
+    return stub.getEntrypoint("IsolaEntry") as Entry;
   }
 
   enter(isolate: LoadedIsolate): void {
@@ -193,7 +193,11 @@ export class Isolates {
       mark: this.#bindings.mark,
       compatibilityDate: config.compatibilityDate,
       compatibilityFlags: config.compatibilityFlags,
-      env: { ...config.env, ...secrets },
+      env: {
+        ...config.env,
+        ...secrets,
+        [SCOPE_BINDING]: scopeOf(suspectKey(namespace, name, version)),
+      },
       outbound: outboundOf(namespace, name, config.egress),
     });
   }
@@ -239,6 +243,12 @@ function outboundOf(namespace: string, name: string, egress: unknown): Fetcher |
   if (egress === "none") return null;
   const make = (exports as unknown as { Outbound(options: { props: object }): Fetcher }).Outbound;
   return make({ props: { namespace, name, egress } });
+}
+
+/** Minted once per isolate: which function it may speak for stands in its props. */
+function scopeOf(key: string): unknown {
+  const make = (exports as unknown as { Scope(options: { props: object }): unknown }).Scope;
+  return make({ props: { key } });
 }
 
 function loadError(thrown: unknown): IsolaError {

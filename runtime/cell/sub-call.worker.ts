@@ -28,7 +28,7 @@ import {
 } from "../contract/index.ts";
 import { type Cell, currentCell } from "./cell.worker.ts";
 import { forwardCall } from "./forward-call.worker.ts";
-import { deadlineTimer, scopeFor } from "./http-call.worker.ts";
+import { deadlineTimer } from "./http-call.worker.ts";
 import type { LiveCall } from "./live-calls.worker.ts";
 import { classifyRuntimeError } from "./runtime-error.ts";
 import { recordSubCall } from "./sub-call-record.worker.ts";
@@ -114,13 +114,10 @@ export class Driver extends WorkerEntrypoint {
     const live = cell.live.open(envelope, cell.now());
     cell.isolates.enter(isolate);
     const timer = deadlineTimer(live, cell.now());
-    const props = { call: envelope, maxBlockMs: envelope.mb, scope: scopeFor(envelope.id) };
     try {
       const entry =
-        envelope.fr === 1
-          ? await cell.isolates.freshEntry(isolate, props)
-          : cell.isolates.entry(isolate, props);
-      const answer = entry.run(input, method) as Promise<RunResult>;
+        envelope.fr === 1 ? await cell.isolates.freshEntry(isolate) : cell.isolates.entry(isolate);
+      const answer = entry.run(envelope, input, method) as Promise<RunResult>;
       const settled = await Promise.race([answer, live.end.then(() => undefined)]);
       const result = settled ?? (await graceful(answer, envelope));
       return { result, cold: acquired.cold || envelope.fr === 1, loadMs };

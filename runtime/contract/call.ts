@@ -1,13 +1,14 @@
 /**
  * What travels with a call between gateway and cell, and back.
  *
- * The gateway writes one header with a `CallEnvelope`; the cell answers with one header holding a
- * `CallReply`. Both are stripped at the edges: nothing that a client or a tenant writes under
- * `x-isola-` gets through.
+ * The envelope is the request's `cf` object, which workerd carries beside the headers (on sockets
+ * in the header `CALL_HEADER`, put on and taken off by workerd itself): no copy of the headers is
+ * needed to add or remove it. The cell answers with one header holding a `CallReply`. Nothing
+ * that a client or a tenant writes under `x-isola-` gets through.
  */
 import type { ErrorCode } from "./errors.ts";
 
-/** Gateway to cell: JSON of a `CallEnvelope`. */
+/** Between gateway and cell, set and read by workerd (`cfBlobHeader`): JSON of a `CallEnvelope`. */
 export const CALL_HEADER = "x-isola-call";
 /** Cell to gateway: JSON of a `CallReply`. */
 export const REPLY_HEADER = "x-isola-reply";

@@ -121,6 +121,7 @@ export {
   type RoutingSnapshot,
 } from "./routing.ts";
 export {
+  SCOPE_BINDING,
   SHIM_HEADER,
   type ShimLine,
   type ShimReport,
@@ -129,7 +130,6 @@ export {
   type ScopeCallResult,
   type CallScope,
   type ScopeCallOptions,
-  type ShimCall,
 } from "./scope.ts";
 export {
   SUPPLY,

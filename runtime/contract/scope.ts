@@ -2,8 +2,11 @@
  * Between the shim in a tenant's isolate and the cell around it. Whatever the shim says is
  * tenant-controlled: the cell uses it for that tenant's own answer and logs only.
  */
-import type { CallEnvelope, LogLevel } from "./call.ts";
+import type { LogLevel } from "./call.ts";
 import type { ErrorData } from "./errors.ts";
+
+/** Where the shim finds its scope stub in the isolate's environment; tenants are not shown it. */
+export const SCOPE_BINDING = "__isola";
 
 /** One console line as the shim reports it; identity is added by the cell. */
 export interface ShimLine {
@@ -56,10 +59,4 @@ export interface CallScope {
 export interface ScopeCallOptions {
   readonly version?: number;
   readonly method?: string;
-}
-
-/** What the shim knows of its call. */
-export interface ShimCall {
-  readonly envelope: CallEnvelope;
-  readonly maxBlockMs: number;
 }

@@ -3,7 +3,6 @@
  * backend. The cell vouches for the envelope; the slot's group bounds what it may name.
  */
 import {
-  CALL_HEADER,
   type CallEnvelope,
   IsolaError,
   PRIVATE_PREFIX,
@@ -13,6 +12,7 @@ import {
   parseErrorData,
   toIsolaError,
 } from "../contract/index.ts";
+import { Departure } from "./dispatcher.worker.ts";
 import { errorResponse } from "./error-response.ts";
 import { gatewayOf } from "./gateway.worker.ts";
 import { pathOf } from "./resolve-call.ts";
@@ -26,8 +26,10 @@ export async function callFromCell(
 ): Promise<Response> {
   try {
     const { dispatcher } = gatewayOf(() => state.bindings);
-    const envelope = JSON.parse(request.headers.get(CALL_HEADER) ?? "null") as CallEnvelope;
-    const route = state.sees(slot, envelope.ns) ? state.table.route(envelope.ns, envelope.fn) : undefined;
+    const envelope = request.cf as unknown as CallEnvelope;
+    const route = state.sees(slot, envelope.ns)
+      ? state.table.route(envelope.ns, envelope.fn)
+      : undefined;
     const target = route?.targets.find(({ version }) => version === envelope.v);
     if (!route || !target) throw notFound(envelope);
     if (target.quarantined) throw quarantined(envelope);
@@ -35,6 +37,8 @@ export async function callFromCell(
     for (const name of [...headers.keys()]) {
       if (name.startsWith(PRIVATE_PREFIX)) headers.delete(name);
     }
+    const departure = new Departure();
+    request.signal.addEventListener("abort", () => departure.leave());
     const dispatched = await dispatcher.dispatch({
       envelope,
       target,
@@ -46,7 +50,7 @@ export async function callFromCell(
       body: request.body as ReadableStream<Uint8Array> | null,
       bodyBytes: Number(headers.get("content-length") ?? 0),
       client: undefined,
-      gone: request.signal,
+      departure,
     });
     // A value: it is read whole, so the lease does not outlive this line by a stream.
     const bytes = await dispatched.response.arrayBuffer();

@@ -7,7 +7,6 @@
  * G3 Whoever waits (for admission, for a restarting cell, for a verdict) waits within a bound.
  */
 import {
-  CALL_HEADER,
   type CallEnvelope,
   type Clock,
   type FunctionRoute,
@@ -44,8 +43,36 @@ export interface DispatchRequest {
   /** Content length where the client said it. */
   readonly bodyBytes: number | undefined;
   readonly client: string | undefined;
-  /** Settles when the client has gone. */
-  readonly gone: AbortSignal;
+  readonly departure: Departure;
+}
+
+/**
+ * The client's going. A handler that returns then drops its request to the cell, which is how the
+ * cell learns of it: no abort signal has to travel with every call.
+ */
+export class Departure {
+  readonly gone: Promise<undefined>;
+  isGone = false;
+  readonly #resolve: (value: undefined) => void;
+  #onGone: (() => void) | undefined;
+
+  constructor() {
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    this.gone = promise;
+    this.#resolve = resolve;
+  }
+
+  /** One listener; the latest counts. */
+  onGone(listener: () => void): void {
+    this.#onGone = listener;
+  }
+
+  leave(): void {
+    if (this.isGone) return;
+    this.isGone = true;
+    this.#resolve(undefined);
+    this.#onGone?.();
+  }
 }
 
 /** An answer with its lease still held: `release` when its body has left. */
@@ -94,7 +121,7 @@ export class Dispatcher {
       if (!("lost" in sent)) return sent;
       const mayRepeat =
         sent.lost === "unsent" ? canResend(request, bytes) : isRepeatable(request, bytes);
-      const isSpent = sends >= MAX_SENDS || request.gone.aborted;
+      const isSpent = sends >= MAX_SENDS || request.departure.isGone;
       if (!mayRepeat || isSpent) throw await this.#lostError(request, lease.slot, sent.sentAtMs);
     }
   }
@@ -136,13 +163,11 @@ export class Dispatcher {
   }
 
   async #wait(request: DispatchRequest, ticket: Ticket): Promise<Lease> {
-    const gone = Promise.withResolvers<"gone">();
-    const leave = (): void => gone.resolve("gone");
-    request.gone.addEventListener("abort", leave);
     const late = timeout(LIMITS.queueWaitMaxMs);
-    const settled = await Promise.race([ticket.lease, gone.promise, late.elapsed]);
+    // A handler that the runtime drops with its client never gets past the wait below.
+    request.departure.onGone(() => ticket.leave());
+    const settled = await Promise.race([ticket.lease, request.departure.gone, late.elapsed]);
     late.cancel();
-    request.gone.removeEventListener("abort", leave);
     if (typeof settled === "object") return settled;
     ticket.leave();
     // The lease may have come in the same turn as the end of the wait: it goes back.
@@ -165,7 +190,7 @@ export class Dispatcher {
         isSuspect && pool.hasGroup(PROBATION_GROUP) ? PROBATION_GROUP : groupOf(request.row);
       if (pool.upSlots(group).length > 0) return group;
       const leftMs = untilMs - clock.now();
-      if (leftMs <= 0 || request.gone.aborted) throw restarting(request, group);
+      if (leftMs <= 0 || request.departure.isGone) throw restarting(request, group);
       const late = timeout(leftMs);
       await Promise.race([pool.changed(), late.elapsed]);
       late.cancel();
@@ -181,13 +206,13 @@ export class Dispatcher {
     const { envelope } = request;
     const { slot } = lease;
     const key = suspectKey(envelope.ns, envelope.fn, envelope.v);
-    const abort = new AbortController();
+    const { departure } = request;
     const entry = {
       callId: envelope.id,
       slot,
       key,
       client: request.client,
-      cancel: () => abort.abort(),
+      cancel: () => departure.leave(),
       isStreaming: false,
     };
     this.inFlight.add(entry);
@@ -196,21 +221,18 @@ export class Dispatcher {
       if (isClean && slot === PROBATION_SLOT) this.suspects.acquit(key);
       lease.release();
     };
-    const onGone = (): void => {
-      abort.abort();
-      release(false);
-    };
-    request.gone.addEventListener("abort", onGone);
+    departure.onGone(() => release(false));
     const sentAtMs = this.#options.clock.now();
     try {
-      request.headers.set(CALL_HEADER, JSON.stringify(envelope));
-      const response = await this.#options.cell(slot).fetch(request.url, {
+      const sending = this.#options.cell(slot).fetch(request.url, {
         method: request.method,
         headers: request.headers,
         body: bytes ?? request.body,
         redirect: "manual",
-        signal: abort.signal,
+        cf: envelope as unknown as CfProperties<unknown>,
       });
+      const response = await Promise.race([sending, departure.gone]);
+      if (response === undefined) throw gone(request);
       return {
         response,
         slot,
@@ -222,7 +244,7 @@ export class Dispatcher {
       };
     } catch (thrown) {
       release(false);
-      if (abort.signal.aborted) throw gone(request);
+      if (departure.isGone) throw gone(request);
       const lost = classifyLost(thrown);
       this.#options.pool.markLost(slot);
       return { lost, sentAtMs };

@@ -6,7 +6,6 @@
  * E2 Nothing under `x-isola-` passes, in either direction; the platform's token never does.
  */
 import {
-  CALL_HEADER,
   type CallEnvelope,
   type CallOutcome,
   type CallReply,
@@ -28,7 +27,7 @@ import {
   toIsolaError,
 } from "../contract/index.ts";
 import { countedStream } from "./body-stream.worker.ts";
-import type { Dispatched, Dispatcher } from "./dispatcher.worker.ts";
+import { Departure, type Dispatched, type Dispatcher } from "./dispatcher.worker.ts";
 import { errorResponse } from "./error-response.ts";
 import type { GatewayState } from "./state.worker.ts";
 
@@ -84,9 +83,9 @@ export async function callFunction(
     isRecorded = true;
     record(running, ending);
   };
-  const gone = new AbortController();
+  const departure = new Departure();
   request.signal.addEventListener("abort", () => {
-    gone.abort();
+    departure.leave();
     end(canceled());
   });
   try {
@@ -101,7 +100,7 @@ export async function callFunction(
       body: request.body as ReadableStream<Uint8Array> | null,
       bodyBytes: lengthOf(request.headers),
       client: clientOf(request),
-      gone: gone.signal,
+      departure,
     });
     return await answer(running, dispatched, end, ctx);
   } catch (thrown) {
@@ -254,7 +253,7 @@ function publicHeaders(
 
 function dropPrivate(headers: Headers): void {
   for (const name of [...headers.keys()]) {
-    if (name.startsWith(PRIVATE_PREFIX) || name === CALL_HEADER) headers.delete(name);
+    if (name.startsWith(PRIVATE_PREFIX)) headers.delete(name);
   }
 }
 

@@ -14,7 +14,13 @@ export interface ServiceRef {
 
 export type ServiceSpec =
   | { readonly kind: "worker"; readonly name: string; readonly worker: WorkerSpec }
-  | { readonly kind: "external"; readonly name: string; readonly socketPath: string }
+  | {
+      readonly kind: "external";
+      readonly name: string;
+      readonly socketPath: string;
+      /** Header in which a request's `cf` object travels. */
+      readonly cfHeader?: string;
+    }
   | { readonly kind: "disk"; readonly name: string; readonly path: string }
   | {
       readonly kind: "network";
@@ -52,6 +58,8 @@ export interface SocketSpec {
   /** `unix:<path>`; empty if the descriptor is handed over on the command line. */
   readonly address: string;
   readonly target: ServiceRef;
+  /** Header in which a request's `cf` object arrives; whoever can reach the socket writes it. */
+  readonly cfHeader?: string;
 }
 
 export interface ConfigSpec {
@@ -134,7 +142,7 @@ function renderService(service: ServiceSpec): string {
     case "worker":
       return `(${name}, worker = .${constantOf(service.name)})`;
     case "external":
-      return `(${name}, external = (address = ${quote(`unix:${service.socketPath}`)}, http = ()))`;
+      return `(${name}, external = (address = ${quote(`unix:${service.socketPath}`)}, ${http(service)}))`;
     case "disk":
       return `(${name}, disk = (path = ${quote(service.path)}, writable = true))`;
     case "network": {
@@ -146,9 +154,14 @@ function renderService(service: ServiceSpec): string {
   }
 }
 
-function renderSocket({ name, address, target }: SocketSpec): string {
+function renderSocket(socket: SocketSpec): string {
+  const { name, address, target } = socket;
   const at = address === "" ? "" : `address = ${quote(address)}, `;
-  return `(name = ${quote(name)}, ${at}http = (), service = ${renderTarget(target)})`;
+  return `(name = ${quote(name)}, ${at}${http(socket)}, service = ${renderTarget(target)})`;
+}
+
+function http({ cfHeader }: { readonly cfHeader?: string }): string {
+  return cfHeader === undefined ? "http = ()" : `http = (cfBlobHeader = ${quote(cfHeader)})`;
 }
 
 /** The whole file. Module files are named relative to it. */

@@ -1,10 +1,13 @@
 /** What each process of the platform is bound to: the tables behind workerd's configurations. */
-import { DEFAULT_COMPATIBILITY_DATE, LIMITS } from "../contract/index.ts";
+import { CALL_HEADER, DEFAULT_COMPATIBILITY_DATE, LIMITS } from "../contract/index.ts";
 import { type BindingSpec, type ConfigSpec, type ServiceSpec } from "./capnp.ts";
 import { type Layout, allSlots } from "./layout.ts";
 
 /** File beside each configuration that holds the worker's program. */
 export const MODULE_FILE = "main.js";
+
+/** Node's timers wrap workerd's and cost every call that arms a deadline a few microseconds. */
+const PLATFORM_FLAGS = ["enable_request_signal", "no_nodejs_global_timers"];
 
 /** Variables that hand secrets to a process; they appear in no file. */
 export const ENVIRONMENT = {
@@ -55,7 +58,12 @@ const environmentBinding = (name: string, variable: string): BindingSpec => ({
 export function gatewayConfig(layout: Layout, settings: GatewaySettingsText): ConfigSpec {
   const slots = allSlots(LIMITS.cellSlots);
   const cells = slots.flatMap((slot): ServiceSpec[] => [
-    { kind: "external", name: `cell-${slot}`, socketPath: layout.cellCall(slot) },
+    {
+      kind: "external",
+      name: `cell-${slot}`,
+      socketPath: layout.cellCall(slot),
+      cfHeader: CALL_HEADER,
+    },
     { kind: "external", name: `cell-${slot}-control`, socketPath: layout.cellControl(slot) },
   ]);
   const bindings = slots.flatMap((slot): BindingSpec[] => [
@@ -71,7 +79,7 @@ export function gatewayConfig(layout: Layout, settings: GatewaySettingsText): Co
         worker: {
           moduleFile: MODULE_FILE,
           compatibilityDate: DEFAULT_COMPATIBILITY_DATE,
-          compatibilityFlags: ["enable_request_signal"],
+          compatibilityFlags: PLATFORM_FLAGS,
           outbound: "nowhere",
           objects: {
             classes: [{ className: "Registry", uniqueKey: "isola-registry-v1" }],
@@ -109,6 +117,7 @@ export function gatewayConfig(layout: Layout, settings: GatewaySettingsText): Co
         name: `supply-${slot}`,
         address: unix(layout.supply(slot)),
         target: { service: "gateway", entrypoint: "Supply", props: { slot } },
+        cfHeader: CALL_HEADER,
       })),
     ],
     v8Flags: [],
@@ -130,7 +139,7 @@ export function cellConfig(layout: Layout, cell: CellSettings, cellMemoryMb: num
         worker: {
           moduleFile: MODULE_FILE,
           compatibilityDate: DEFAULT_COMPATIBILITY_DATE,
-          compatibilityFlags: ["enable_request_signal"],
+          compatibilityFlags: PLATFORM_FLAGS,
           outbound: "nowhere",
           bindings: [
             { kind: "loader", name: "LOADER", id: "functions" },
@@ -142,11 +151,21 @@ export function cellConfig(layout: Layout, cell: CellSettings, cellMemoryMb: num
         },
       },
       NOWHERE,
-      { kind: "external", name: "supply", socketPath: layout.supply(slot) },
+      {
+        kind: "external",
+        name: "supply",
+        socketPath: layout.supply(slot),
+        cfHeader: CALL_HEADER,
+      },
       { kind: "external", name: "egress", socketPath: layout.egress() },
     ],
     sockets: [
-      { name: "call", address: unix(layout.cellCall(slot)), target: { service: "cell" } },
+      {
+        name: "call",
+        address: unix(layout.cellCall(slot)),
+        target: { service: "cell" },
+        cfHeader: CALL_HEADER,
+      },
       {
         name: "control",
         address: unix(layout.cellControl(slot)),
@@ -167,7 +186,7 @@ export function egressConfig(layout: Layout, allowPrivate: readonly string[]): C
         worker: {
           moduleFile: MODULE_FILE,
           compatibilityDate: DEFAULT_COMPATIBILITY_DATE,
-          compatibilityFlags: ["enable_request_signal"],
+          compatibilityFlags: PLATFORM_FLAGS,
           outbound: "nowhere",
           bindings: [
             serviceBinding("INTERNET", "internet"),

@@ -26,6 +26,9 @@ export type Crumb =
 const LEVELS: readonly string[] = ["debug", "info", "warn", "error"] satisfies LogLevel[];
 const RECORD = /^[ELOIJWXP]$/;
 
+/** The line that every call writes, and nothing else in it: read without cutting it up. */
+const ENTERED = /^E (\S+) (\S+) (\d+)$/;
+
 /** The part after start and mark, or undefined if the line is no breadcrumb. */
 export function crumbText(line: string, mark: string): string | undefined {
   if (!line.startsWith(CRUMB_START) || !line.startsWith(mark, CRUMB_START.length)) return undefined;
@@ -34,6 +37,11 @@ export function crumbText(line: string, mark: string): string | undefined {
 
 /** Records of one line, in order. Leaves ride before or after other records of the same line. */
 export function parseCrumbs(text: string): readonly Crumb[] {
+  const entered = ENTERED.exec(text);
+  if (entered) {
+    const [, callId = "", key = "", blockMs] = entered;
+    return [{ kind: "entered", callId, key, ...blockOf(blockMs) }];
+  }
   // The text of a console line may hold anything: it is the last record of its line.
   const console = /(?:^| )O (\S+) (\S+) (\d+) (.*)$/s.exec(text);
   const head = console === null ? text : text.slice(0, console.index);

@@ -7,11 +7,13 @@
  */
 import { WorkerEntrypoint, abortIsolate } from "cloudflare:workers";
 import {
+  type CallEnvelope,
   type ErrorData,
   type FunctionForm,
   IsolaError,
   LIMITS,
   type RunResult,
+  SCOPE_BINDING,
   SHIM_HEADER,
   type ShimReport,
   type ThrownData,
@@ -27,7 +29,7 @@ import {
   formOf,
 } from "./form.worker.ts";
 import { readInput } from "./input.worker.ts";
-import { IsolateCall, type ShimProps, currentCall, isNested } from "./isolate-call.worker.ts";
+import { IsolateCall, type ScopeStub, currentCall, isNested } from "./isolate-call.worker.ts";
 import { NativeRequest, NativeResponse, parse, stringify } from "./natives.worker.ts";
 import { checkValue, writeResult } from "./output.worker.ts";
 import { validate } from "./validate.worker.ts";
@@ -53,7 +55,10 @@ export type Description =
   | { ok: true; form: FunctionForm; entrypoints: string[]; config: unknown }
   | { ok: false; error: ErrorData };
 
-export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>, ShimProps> {
+/** The isolate's environment as the tenant sees it, and the stub that it does not. */
+let plainEnv: Record<string, unknown> | undefined;
+
+export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
   /** Also tells the cell that the modules are evaluated. */
   describe(): Description {
     if (refusal) return { ok: false, error: refusal };
@@ -70,7 +75,7 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>, ShimPr
   }
 
   override async fetch(request: Request): Promise<Response> {
-    const call = this.#enter();
+    const call = this.#enter(request.cf as unknown as CallEnvelope);
     let response: Response;
     try {
       response = await currentCall.run(call, () => this.#answer(request, call));
@@ -88,8 +93,12 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>, ShimPr
   }
 
   /** A call between functions: a value in, a value out. */
-  async run(input: unknown, method: string | undefined): Promise<RunResult> {
-    const call = this.#enter();
+  async run(
+    envelope: CallEnvelope,
+    input: unknown,
+    method: string | undefined,
+  ): Promise<RunResult> {
+    const call = this.#enter(envelope);
     try {
       const value = await currentCall.run(call, () => this.#runValue(input, method, call));
       checkValue(value);
@@ -100,11 +109,12 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>, ShimPr
     }
   }
 
-  #enter(): IsolateCall {
-    const { props } = this.ctx;
-    const call = new IsolateCall(props, this.env, this.ctx);
+  #enter(envelope: CallEnvelope): IsolateCall {
+    const { [SCOPE_BINDING]: stub, ...plain } = this.env;
+    plainEnv ??= plain;
+    const call = new IsolateCall(envelope, plainEnv, stub as ScopeStub, this.ctx);
     adoptEarlyLines(call);
-    crumbEnter(call.callId, props.maxBlockMs);
+    crumbEnter(call.callId, envelope.mb);
     return call;
   }
 
@@ -191,7 +201,7 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>, ShimPr
   }
 
   #env(call: IsolateCall): Record<string, unknown> {
-    return { ...this.env, ISOLA: call };
+    return { ...call.env, ISOLA: call };
   }
 }
 

@@ -28,14 +28,7 @@ export function isNested(thrown: object): boolean {
 
 /** Stub of the cell's `Scope` entrypoint. */
 export interface ScopeStub {
-  open(): Promise<CallScope> & CallScope;
-}
-
-/** Props that the cell gives to the shim's entrypoint for one call. */
-export interface ShimProps {
-  readonly call: CallEnvelope;
-  readonly maxBlockMs: number;
-  readonly scope: ScopeStub;
+  open(callId: string): Promise<CallScope> & CallScope;
 }
 
 /** Interval in which the lines of a running call are flushed. */
@@ -47,7 +40,8 @@ export class IsolateCall implements Context {
   readonly idempotencyKey: string;
   readonly deadline: Date | null;
   readonly env: Readonly<Record<string, unknown>>;
-  readonly #props: ShimProps;
+  readonly #envelope: CallEnvelope;
+  readonly #stub: ScopeStub;
   readonly #ctx: ExecutionContext;
   #scope: (Promise<CallScope> & CallScope) | undefined;
   #controller: AbortController | undefined;
@@ -57,22 +51,28 @@ export class IsolateCall implements Context {
   #answered = false;
   #background = 0;
 
-  constructor(props: ShimProps, env: Record<string, unknown>, ctx: ExecutionContext) {
-    this.#props = props;
+  constructor(
+    envelope: CallEnvelope,
+    env: Record<string, unknown>,
+    stub: ScopeStub,
+    ctx: ExecutionContext,
+  ) {
+    this.#envelope = envelope;
+    this.#stub = stub;
     this.#ctx = ctx;
-    this.callId = props.call.id;
-    this.attempt = props.call.at;
-    this.idempotencyKey = props.call.ik;
-    this.deadline = props.call.dl === 0 ? null : new Date(props.call.dl);
+    this.callId = envelope.id;
+    this.attempt = envelope.at;
+    this.idempotencyKey = envelope.ik;
+    this.deadline = envelope.dl === 0 ? null : new Date(envelope.dl);
     this.env = env;
   }
 
   get trace(): TraceInfo {
-    const trace = parseTraceparent(this.#props.call.tp);
+    const trace = parseTraceparent(this.#envelope.tp);
     return {
       traceId: trace?.traceId ?? "",
       spanId: trace?.spanId ?? "",
-      traceparent: this.#props.call.tp,
+      traceparent: this.#envelope.tp,
     };
   }
 
@@ -155,7 +155,7 @@ export class IsolateCall implements Context {
   }
 
   #open(): Promise<CallScope> & CallScope {
-    this.#scope ??= this.#props.scope.open();
+    this.#scope ??= this.#stub.open(this.callId);
     return this.#scope;
   }
 
@@ -167,7 +167,7 @@ export class IsolateCall implements Context {
         new IsolaError(code, { attempted: "finish the call", found: `its end: ${reason}` }),
       );
     };
-    const { dl } = this.#props.call;
+    const { dl } = this.#envelope;
     if (dl > 0) later(() => end("deadline"), Math.max(0, dl - now()));
     void this.#open()
       .canceled()
