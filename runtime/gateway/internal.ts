@@ -5,3 +5,4 @@ export { InFlight } from "./in-flight.ts";
 export { classifyLost } from "./lost-cell.ts";
 export { pathOf, resolvePath } from "./resolve-call.ts";
 export { Suspects } from "./suspects.ts";
+export { matchesHost, parseAddress, refuseTarget } from "./egress-policy.ts";

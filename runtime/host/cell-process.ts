@@ -263,7 +263,7 @@ export class CellProcess {
 }
 
 /** Longest time between two looks of the watchdog, and between questions. */
-export const WATCH_PERIODS = { sampleMs: 200, pingMs: 250, memoryMs: 1_000 } as const;
+export const WATCH_PERIODS = { sampleMs: 100, pingMs: 200, memoryMs: 1_000 } as const;
 
 /** Time within which a cell that blocks is ended, on a machine that runs us both. */
 export const BLOCK_BOUND_MS =

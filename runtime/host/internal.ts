@@ -24,4 +24,4 @@ export { sandboxCommand } from "./sandbox.ts";
 export { dedicateSlots, parseDedicated } from "./slots.ts";
 export { systemTimers } from "./system-timers.ts";
 export { CellWatch, WATCHDOG, type CellExit, type WatchDecision } from "./watchdog.ts";
-export { workerBuildOptions } from "./worker-bundle.ts";
+export { bundleWorker, type WorkerName, workerBuildOptions } from "./worker-bundle.ts";

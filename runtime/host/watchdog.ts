@@ -4,8 +4,8 @@
  *
  * W1 Only the cell's own progress counts: a call entered or left, modules evaluated, or a ping
  *    answered. Console lines do not: an endless loop can print.
- * W2 A cell is blocked when its JavaScript thread burned `blockMs` + 1 s of CPU since the last
- *    evidence. Wall time alone never kills: a starved or busy machine is nobody's fault.
+ * W2 A cell is blocked when its JavaScript thread burned its block time and a margin of CPU since
+ *    the last evidence. Wall time alone never kills: a starved or busy machine is nobody's fault.
  * W3 One sample never decides. Evidence may lie unread in the pipe while this process was busy;
  *    the second sample in a row comes after everything readable was read.
  * W4 A cell that neither runs nor answers (a deadlock, a stopped process) is ended by wall time.
@@ -18,8 +18,8 @@ import type { Crumb } from "./crumbs.ts";
 export const WATCHDOG = {
   /** Block time of calls that name none, and of a cell that runs none. */
   defaultBlockMs: 1_000,
-  /** Added to the block time. */
-  marginMs: 1_000,
+  /** Added to the block time. With the samples that decide it stays below the second (G6). */
+  marginMs: 750,
   /** Silence of a thread that does not run (W4). */
   hungMs: 6_000,
   /** CPU of a thread that counts as not running, as a share of wall time. */
