@@ -13,6 +13,10 @@ export async function promptHidden(
   const lines = createInterface({ input: stdin, output: silent, terminal: true });
   try {
     return await lines.question("");
+  } catch (error) {
+    // The terminal was in raw mode: Ctrl-C came as a key, and means what it always means.
+    if (error instanceof Error && error.name === "AbortError") process.kill(process.pid, "SIGINT");
+    throw error;
   } finally {
     lines.close();
     stderr.write("\n");
