@@ -3,6 +3,7 @@
  *
  * A1 Who asks is settled before what is asked: without a valid token every path under `/v1`
  *    answers 401, and another's namespace answers as one that does not exist.
+ *    Nothing is answered from a registry that was not checked.
  * A2 Whatever is thrown leaves as an error of the catalogue.
  */
 import { Hono } from "hono";
@@ -117,6 +118,7 @@ async function answer(
   }
   if (pathname !== "/v1" && !pathname.startsWith("/v1/")) throw noRoute(request.method, pathname);
   const principal = await state.authority.authenticate(request);
+  await state.ready();
   return router.fetch(request, { state, principal, background });
 }
 
