@@ -17,7 +17,10 @@ export const CELL_CONTROL = {
   routing: "/routing",
   /** POST `ProbeRequest` → `ProbeReply`. */
   probe: "/probe",
-  /** POST `PressureReport` → `{evicted}`: idle isolates leave while the process is over its soft limit. */
+  /**
+   * POST `PressureReport` → `{evicted}`: idle isolates leave while the process is over its soft
+   * limit.
+   */
   pressure: "/pressure",
   /** POST `{suspects: SuspectKey[]}` → 204: sub-calls to these leave the cell. */
   suspects: "/suspects",
@@ -69,7 +72,9 @@ export function suspectKey(namespace: string, name: string, version: number): Su
 
 /** Host → gateway. */
 export const GATEWAY_CONTROL = {
-  /** GET → 200 once the registry is read and routing is in memory; 500 `ErrorData` if it is damaged. */
+  /**
+   * GET → 200 once the registry is read and routing is in memory; 500 `ErrorData` if it is damaged.
+   */
   ready: "/ready",
   /** POST `CellsReport` → 204: which cells are up. */
   cells: "/cells",
@@ -120,6 +125,8 @@ export interface Verdict {
 }
 
 export interface HostMetrics {
+  /** Free space of the disk that holds the data directory; absent where it is unknown. */
+  readonly diskFreeBytes?: number;
   readonly processes: readonly {
     name: string;
     pid: number;

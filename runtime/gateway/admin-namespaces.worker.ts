@@ -5,12 +5,12 @@ import {
   LIMITS,
   ROLES,
   checkNamespaceName,
-  parseErrorData,
   type CellPlacement,
   type CellsReport,
   type Quotas,
 } from "../contract/index.ts";
 import { importSealKey, makeToken, sealSecret } from "../registry/index.ts";
+import { askHost } from "./ask-host.worker.ts";
 import { type AdminCall, type AdminRoute, items, json, noContent } from "./admin-route.worker.ts";
 import { readJson } from "./request-body.ts";
 import {
@@ -23,7 +23,6 @@ import {
   record,
   text,
 } from "./request-fields.ts";
-import type { GatewayState } from "./state.worker.ts";
 
 const QUOTA_MAX = 2 ** 48;
 const SECRET_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
@@ -150,34 +149,10 @@ function exists(namespace: string): IsolaError {
 /** Has the host start a namespace's own cells, or stop them with 0. */
 async function dedicate(call: AdminCall, namespace: string, count: number): Promise<void> {
   const { state, background } = call;
-  const report = await dedicateCells(state, namespace, count);
-  state.reportCells(report, background);
-}
-
-export async function dedicateCells(
-  state: GatewayState,
-  namespace: string,
-  count: number,
-): Promise<CellsReport> {
   const attempted = `give namespace ${namespace} cells of its own`;
-  const { host } = state.bindings;
-  if (!host) {
-    throw new IsolaError("BACKEND_UNAVAILABLE", {
-      attempted,
-      found: "a platform without processes of its own",
-      required: "isola start",
-    });
-  }
-  const response = await host.fetch(`http://host${HOST_CONTROL.dedicate}`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ namespace, cells: count }),
-  });
-  const body: unknown = await response.json().catch(() => undefined);
-  if (response.ok) return body as CellsReport;
-  const data = parseErrorData(body);
-  if (data) throw IsolaError.fromData(data);
-  throw new IsolaError("INTERNAL", { attempted, found: `status ${response.status} of the host` });
+  const message = { namespace, cells: count };
+  const report = await askHost(state, HOST_CONTROL.dedicate, message, attempted);
+  state.reportCells(report as CellsReport, background);
 }
 
 export const SECRET_ROUTES: readonly AdminRoute[] = [

@@ -3,11 +3,11 @@ import {
   CELL_CONTROL,
   HOST_CONTROL,
   IsolaError,
-  parseErrorData,
   type CellInfo,
   type CellStatus,
   type PlatformStatus,
 } from "../contract/index.ts";
+import { askHost } from "./ask-host.worker.ts";
 import { type AdminCall, type AdminRoute, items, json, noContent } from "./admin-route.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
 
@@ -41,6 +41,7 @@ export const PLATFORM_ROUTES: readonly AdminRoute[] = [
 function platformStatus(state: GatewayState): PlatformStatus {
   const { settings } = state.bindings;
   const { namespaces, routes } = state.table.snapshot();
+  const { inFlight, queued } = state.load();
   return {
     version: settings.version,
     startedAtMs: settings.startedAtMs,
@@ -49,7 +50,8 @@ function platformStatus(state: GatewayState): PlatformStatus {
     cells: state.cells.infos(),
     namespaces: namespaces.length,
     functions: routes.length,
-    ...state.load(),
+    inFlight,
+    queued,
   };
 }
 
@@ -64,29 +66,8 @@ async function restartCell(call: AdminCall): Promise<Response> {
       fix: "isola cells lists them",
     });
   }
-  const { host } = state.bindings;
-  if (!host) {
-    throw new IsolaError("BACKEND_UNAVAILABLE", {
-      attempted: `restart cell ${slot}`,
-      found: "a platform without processes of its own",
-      required: "isola start",
-    });
-  }
-  const response = await host.fetch(`http://host${HOST_CONTROL.restart}`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ slot }),
-  });
-  if (response.ok) {
-    await response.body?.cancel();
-    return noContent();
-  }
-  const data = parseErrorData(await response.json().catch(() => undefined));
-  if (data) throw IsolaError.fromData(data);
-  throw new IsolaError("INTERNAL", {
-    attempted: `restart cell ${slot}`,
-    found: `status ${response.status} of the host`,
-  });
+  await askHost(state, HOST_CONTROL.restart, { slot }, `restart cell ${slot}`);
+  return noContent();
 }
 
 /** Prometheus text; needs no token, as the admin listener is the operator's own. */
@@ -98,12 +79,14 @@ export async function metricsResponse(state: GatewayState): Promise<Response> {
     name,
     quarantined: targets.some((target) => target.quarantined),
   }));
+  const { inFlight, queued } = state.load();
   const text = state.hub.metricsText({
     version: settings.version,
     startedAtMs: settings.startedAtMs,
-    ...state.load(),
+    inFlight,
+    queued,
     cells,
-    processes: state.processes,
+    processes: state.hostMetrics.processes,
     functions,
     ...(state.exporter ? { spanExport: state.exporter.stats } : {}),
   });
@@ -135,9 +118,10 @@ export function healthResponse(): Response {
 /** Ready for calls: routing is in memory, a cell is up, nothing is shutting down. */
 export async function readyResponse(state: GatewayState): Promise<Response> {
   await state.ready();
-  const reason = state.isDraining ? "it is shutting down" : "no cell is up";
-  if (!state.isDraining && state.cells.liveSlots().length > 0) return healthResponse();
-  throw new IsolaError(state.isDraining ? "DRAINING" : "CELL_RESTARTING", {
+  const { isDraining } = state.load();
+  const reason = isDraining ? "it is shutting down" : "no cell is up";
+  if (!isDraining && state.cells.liveSlots().length > 0) return healthResponse();
+  throw new IsolaError(isDraining ? "DRAINING" : "CELL_RESTARTING", {
     attempted: "be ready",
     found: reason,
     retryAfterSeconds: 1,

@@ -9,6 +9,7 @@ import {
   toIsolaError,
 } from "../contract/index.ts";
 import type { Dispatcher } from "./dispatcher.worker.ts";
+import { reportBug } from "./report-bug.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
 import { sleep } from "./system-timers.worker.ts";
 
@@ -55,7 +56,7 @@ async function route(
     case GATEWAY_CONTROL.telemetry:
       return Response.json(state.hub.absorb(await request.json()));
     case GATEWAY_CONTROL.metrics:
-      state.processes = (await request.json<HostMetrics>()).processes;
+      state.hostMetrics = await request.json<HostMetrics>();
       return noContent();
     case GATEWAY_CONTROL.drain:
       await drain(parts);
@@ -82,7 +83,7 @@ async function takeVerdict(
   ctx.waitUntil(
     state.change("quarantine", key, ctx).then(
       () => undefined,
-      (thrown: unknown) => console.error(`quarantine of ${effect.quarantine}: ${String(thrown)}`),
+      (thrown: unknown) => reportBug(toIsolaError(thrown, "quarantine a version")),
     ),
   );
 }

@@ -10,6 +10,7 @@
 import {
   DEFAULT_COMPATIBILITY_DATE,
   IsolaError,
+  LIMITS,
   checkFunctionName,
   functionKey,
   resolveConfig,
@@ -63,6 +64,7 @@ export async function deployFunction(call: AdminCall): Promise<Response> {
 async function deploy(call: AdminCall, name: string, isDryRun: boolean): Promise<DeployResult> {
   const { state } = call;
   await state.ready();
+  checkRoom(state, name);
   const read = await readingRoom.enter("", announcedBytes(call.request), () =>
     readPackage(call.request, `deploy ${name}`),
   );
@@ -226,6 +228,22 @@ async function readParts(
 function malformed(attempted: string, found: string): IsolaError {
   const required = "one part metadata and the modules as files";
   return new IsolaError("INPUT_MALFORMED", { attempted, found, required });
+}
+
+/** Refuses what would end in a full disk or in a platform that is gone. */
+function checkRoom(state: GatewayState, name: string): void {
+  const attempted = `deploy ${name}`;
+  if (state.load().isDraining) {
+    const found = "a platform that is shutting down";
+    throw new IsolaError("DRAINING", { attempted, found, retryAfterSeconds: 5 });
+  }
+  const { diskFreeBytes = Number.POSITIVE_INFINITY } = state.hostMetrics;
+  if (diskFreeBytes >= LIMITS.diskReserveBytes) return;
+  throw new IsolaError("DISK_FULL", {
+    attempted,
+    found: `${diskFreeBytes} bytes free`,
+    required: `${LIMITS.diskReserveBytes} bytes kept free for what runs`,
+  });
 }
 
 function checkBackend(config: ResolvedConfig): void {

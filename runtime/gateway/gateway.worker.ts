@@ -25,6 +25,7 @@ function compose(bindings: GatewayBindings): ControlParts {
   state.load = () => ({
     inFlight: dispatcher.inFlight.size,
     queued: dispatcher.admission.queued,
+    isDraining: dispatcher.isDraining,
   });
   return { state, dispatcher };
 }

@@ -52,6 +52,8 @@ export interface Background {
 export interface GatewayLoad {
   readonly inFlight: number;
   readonly queued: number;
+  /** The platform is shutting down. */
+  readonly isDraining: boolean;
 }
 
 export interface Applied<T> {
@@ -74,16 +76,15 @@ export class GatewayState {
   readonly bundles: BundleStore;
   readonly spreader: Spreader;
   /** Set by the hot path; what `/v1/status` and `/metrics` show. */
-  load: () => GatewayLoad = () => ({ inFlight: 0, queued: 0 });
-  /** Set while the platform shuts down. */
-  isDraining = false;
+  load: () => GatewayLoad = () => ({ inFlight: 0, queued: 0, isDraining: false });
   /** As the host last reported them. */
-  processes: HostMetrics["processes"] = [];
+  hostMetrics: HostMetrics = { processes: [] };
   /** Sends spans where an endpoint is set. */
   readonly exporter: OtlpExporter | undefined;
   #sequence = 0;
   #isLoaded = false;
   #housekeptAtMs = 0;
+  #isSwept = false;
 
   constructor(bindings: GatewayBindings) {
     this.bindings = bindings;
@@ -204,7 +205,7 @@ export class GatewayState {
   async #housekeepLater(): Promise<void> {
     await sleep(HOUSEKEEPING_MS);
     this.#housekeptAtMs = 0;
-    await Promise.allSettled([this.persistUsage(), this.refresh()]);
+    await Promise.allSettled([this.persistUsage(), this.refresh(), this.#sweepOnce()]);
   }
 
   /** Hands usage to the registry (N3). */
@@ -223,6 +224,13 @@ export class GatewayState {
   async refresh(): Promise<void> {
     this.take(await this.registry.read("routingSince", { sequence: this.#sequence }));
     await this.deliverLater();
+  }
+
+  /** What a crash left among the bundles. */
+  async #sweepOnce(): Promise<void> {
+    if (this.#isSwept) return;
+    this.#isSwept = true;
+    await this.bundles.sweep();
   }
 
   async #send(slot: number, change: RoutingChange): Promise<void> {

@@ -391,7 +391,8 @@ class RunningPlatform {
   }
 
   #metrics(): ReturnType<typeof metricsOf> {
-    return metricsOf([{ name: "host", pid: process.pid }, ...this.#processes()]);
+    const processes = [{ name: "host", pid: process.pid }, ...this.#processes()];
+    return metricsOf(processes, this.#data.layout.dataDir);
   }
 
   #recordProcesses(): void {
