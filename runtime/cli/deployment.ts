@@ -2,11 +2,16 @@
 import type { IsolaClient } from "../client/index.ts";
 import type { DeployResult, FunctionConfig } from "../contract/index.ts";
 import { type BuiltFunction, bundleFunction } from "./bundle.ts";
+import { inParallel } from "./in-parallel.ts";
 import type { FunctionEntry } from "./functions-folder.ts";
 
-/** Builds at once; the first error ends it before anything is deployed. */
+/** Requests at once: a deploy waits for the platform more than it works. */
+export const DEPLOYS_AT_ONCE = 4;
+const BUILDS_AT_ONCE = 8;
+
+/** Builds everything; the first error ends it before anything is deployed. */
 export async function buildAll(entries: readonly FunctionEntry[]): Promise<BuiltFunction[]> {
-  return Promise.all(entries.map((entry) => bundleFunction(entry)));
+  return inParallel(BUILDS_AT_ONCE, entries, bundleFunction);
 }
 
 export async function deployBuilt(

@@ -15,7 +15,8 @@ import {
   toIsolaError,
 } from "../contract/index.ts";
 import { type BuiltFunction, type Bundler, openBundler } from "./bundle.ts";
-import { deployBuilt } from "./deployment.ts";
+import { inParallel } from "./in-parallel.ts";
+import { DEPLOYS_AT_ONCE, deployBuilt } from "./deployment.ts";
 import { type FunctionEntry, findFunctions } from "./functions-folder.ts";
 
 export interface DevEvents {
@@ -97,13 +98,12 @@ export class DevLoop {
       entries = [];
     }
     await this.#forget(entries);
-    const work = entries.map(async (entry) => {
+    await inParallel(DEPLOYS_AT_ONCE, entries, async (entry) => {
       const tracked = this.#tracked.get(entry.name) ?? (await this.#track(entry));
       const isTouched =
         changed === undefined || [...changed].some((path) => tracked.inputs.has(path));
       if (isTouched || tracked.isBroken || tracked.live === "") await this.#refresh(tracked);
     });
-    await Promise.all(work);
   }
 
   async #track(entry: FunctionEntry): Promise<Tracked> {

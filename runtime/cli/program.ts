@@ -1,6 +1,7 @@
 /** Builds the command line out of two tables, the verbs and the options, and runs one verb. */
 import { Command as CommanderCommand, CommanderError, Option } from "commander";
 import {
+  type ErrorCode,
   IsolaError,
   OPTIONS,
   type OptionName,
@@ -45,7 +46,9 @@ function classify(
   argv: readonly string[],
   commands: readonly Command[],
 ): IsolaError | undefined {
-  if (!(error instanceof CommanderError)) return toIsolaError(error, `run isola ${argv[0] ?? ""}`);
+  if (!(error instanceof CommanderError)) {
+    return withHint(toIsolaError(error, `run isola ${argv[0] ?? ""}`));
+  }
   if (error.exitCode === 0) return undefined;
   const [first = ""] = argv;
   const isKnown = commands.some(({ name }) => name.split(" ")[0] === first);
@@ -64,6 +67,19 @@ function classify(
     required: suggestion?.replace(/^\(?(.*?)\)?$/, "$1") ?? "what the help of the command shows",
     fix: isKnown && verb !== "" ? `isola ${verb} --help` : "isola --help",
   });
+}
+
+/** What to do in words of the command line, where the catalogue speaks of HTTP. */
+const HINTS: Partial<Record<ErrorCode, string>> = {
+  TOKEN_MISSING: "pass --token or ISOLA_TOKEN, or name the platform's data folder with --data",
+  TOKEN_INVALID: "pass a live token with --token or ISOLA_TOKEN; isola token list shows them",
+  ROLE_TOO_LOW: "pass a token of that role with --token or ISOLA_TOKEN",
+};
+
+function withHint(error: IsolaError): IsolaError {
+  const fix = HINTS[error.code];
+  if (fix === undefined || error.parts.fix !== undefined) return error;
+  return new IsolaError(error.code, { ...error.parts, fix }, { cause: error });
 }
 
 type SetStatus = (status: number) => void;

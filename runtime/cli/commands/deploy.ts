@@ -1,7 +1,8 @@
 /** Builds everything first, then deploys: a build error changes nothing. */
 import type { DeployResult } from "../../contract/index.ts";
 import type { Command, CommandContext } from "../command.ts";
-import { buildAll, deployBuilt } from "../deployment.ts";
+import { DEPLOYS_AT_ONCE, buildAll, deployBuilt } from "../deployment.ts";
+import { inParallel } from "../in-parallel.ts";
 import { findFunctions } from "../functions-folder.ts";
 import { bytes, milliseconds, shares } from "../render/text.ts";
 
@@ -20,17 +21,16 @@ export const deployCommand: Command = {
       for (const warning of warnings) context.note(`isola: warning: ${name}: ${warning}`);
     }
     const client = context.client();
-    const results: DeployResult[] = [];
-    for (const one of built) {
-      const work = deployBuilt(client, one, {
+    const deploying = inParallel(DEPLOYS_AT_ONCE, built, async (one) => {
+      const result = await deployBuilt(client, one, {
         config: configOf(context, one.name),
         traffic: context.option("traffic"),
         dryRun: context.option("dryRun"),
       });
-      const result = await context.progress(`deploying ${one.name}`, work);
-      results.push(result);
       if (!context.wantsJson) context.print(resultText(result));
-    }
+      return result;
+    });
+    const results = await context.progress("deploying", deploying);
     if (context.wantsJson) context.print(JSON.stringify({ items: results }, undefined, 2));
     await printAddresses(context, results);
   },

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { IsolaClient } from "../../client/index.ts";
 import { IsolaError } from "../../contract/index.ts";
 import type { Command, CommandContext } from "../command.ts";
-import { buildAll, deployBuilt } from "../deployment.ts";
+import { DEPLOYS_AT_ONCE, buildAll, deployBuilt } from "../deployment.ts";
+import { inParallel } from "../in-parallel.ts";
 import { findFunctions } from "../functions-folder.ts";
 import { nodeFetch } from "../node-fetch.ts";
 import { type Platform, startHere } from "../platform.ts";
@@ -83,12 +84,12 @@ export function endedEarly(context: CommandContext, reason: string): IsolaError 
 async function deployFolder(context: CommandContext, platform: Platform, folder: string) {
   const client = clientOf(context, platform);
   const built = await context.progress("building", buildAll(await findFunctions(folder)));
-  for (const one of built) {
+  const deploying = inParallel(DEPLOYS_AT_ONCE, built, async (one) => {
     const config = context.file?.functions.get(one.name) ?? {};
-    const work = deployBuilt(client, one, { config });
-    const result = await context.progress(`deploying ${one.name}`, work);
+    const result = await deployBuilt(client, one, { config });
     context.print(`${resultText(result)}  ${client.addressOf(platform.publicUrl, one.name)}`);
-  }
+  });
+  await context.progress("deploying", deploying);
 }
 
 /** A client of the platform that this process runs. */
