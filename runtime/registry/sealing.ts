@@ -1,6 +1,6 @@
 /**
  * Secrets at rest: AES-256-GCM under the seal key, a random nonce each time, and the place of the
- * secret (`namespace/name`) as additional data, so that a sealed value moved elsewhere does not open.
+ * secret (`namespace/name`) as additional data, so that a value moved elsewhere does not open.
  *
  * Layout, in base64: format byte, 12 bytes of nonce, ciphertext with its tag.
  */
@@ -51,7 +51,9 @@ export async function sealSecret(
   return encodeBase64(bytes);
 }
 
-/** @throws IsolaError `DATA_CORRUPT` if it was sealed elsewhere, with another key, or is damaged. */
+/**
+ * @throws IsolaError `DATA_CORRUPT` if it was sealed elsewhere, with another key, or is damaged.
+ */
 export async function unsealSecret(
   key: SealKey,
   place: SecretPlace,
