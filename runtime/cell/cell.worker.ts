@@ -24,7 +24,7 @@ export class Cell {
   readonly live = new LiveCalls();
   readonly telemetry: TelemetryBuffer;
   readonly random: Random = systemRandom;
-  readonly now: () => number = systemClock.now;
+  readonly now = (): number => systemClock.now();
   /** `namespace/function@version` of versions that must not run here. */
   suspects: ReadonlySet<string> = new Set();
   readonly #table = new RoutingTable();

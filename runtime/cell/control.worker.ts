@@ -1,7 +1,6 @@
 /** What gateway and host say to a cell (contract/control.ts). */
 import {
   CELL_CONTROL,
-  CRUMB_START,
   type CellStatus,
   LIMITS,
   type PressureReport,
@@ -10,6 +9,7 @@ import {
 } from "../contract/index.ts";
 import type { Cell } from "./cell.worker.ts";
 import { probe } from "./probe.worker.ts";
+import { writeCrumb } from "./stdout.worker.ts";
 
 /** Isolates dropped at once under memory pressure: enough to matter, few enough to stay quick. */
 const SHED_SHARE = 0.25;
@@ -51,7 +51,7 @@ function noContent(): Response {
 function status(cell: Cell): CellStatus {
   const left = cell.live.takeLeft();
   const { mark, slot } = cell.bindings;
-  if (mark !== "" && left.length > 0) console.log(`${CRUMB_START}${mark} L ${left.join(" ")}`);
+  if (left.length > 0) writeCrumb(mark, `L ${left.join(" ")}`);
   return { slot, inFlight: cell.live.size, ...cell.isolates.stats };
 }
 

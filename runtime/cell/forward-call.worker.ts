@@ -11,7 +11,7 @@ import {
 } from "../contract/index.ts";
 import { Packr } from "msgpackr";
 import type { Cell } from "./cell.worker.ts";
-import type { SubCallRequest } from "./sub-call.worker.ts";
+import type { SubCallRequest } from "./sub-call-request.ts";
 
 const packr = new Packr({ useRecords: false, moreTypes: true, structuredClone: true });
 
@@ -25,12 +25,8 @@ export async function forwardCall(
   const path = `/${encodeURIComponent(request.options.method ?? "")}`;
   const response = await cell.supply.forward(path, {
     method: "POST",
-    body: isData
-      ? new Uint8Array(packr.pack(request.input))
-      : request.input === undefined
-        ? null
-        : JSON.stringify(request.input),
-    cf: envelope as unknown as CfProperties<unknown>,
+    body: isData ? new Uint8Array(packr.pack(request.input)) : jsonBody(request.input),
+    cf: envelope as unknown as CfProperties,
     headers: {
       "content-type": isData ? "application/msgpack" : "application/json",
       accept: "application/msgpack, application/json",
@@ -44,6 +40,10 @@ export async function forwardCall(
     attempted: `call ${request.name}`,
     found: `status ${response.status}`,
   });
+}
+
+function jsonBody(input: unknown): string | null {
+  return input === undefined ? null : JSON.stringify(input);
 }
 
 async function readValue(response: Response): Promise<unknown> {

@@ -24,6 +24,7 @@ import type { Cell } from "./cell.worker.ts";
 import type { AcquiredIsolate } from "./isolates.worker.ts";
 import type { EndReason, LiveCall } from "./live-calls.worker.ts";
 import { classifyRuntimeError } from "./runtime-error.ts";
+import { armDeadline, disarm } from "./system-timers.worker.ts";
 
 /** Body of an answer in which the platform speaks for the function. */
 export interface FaultBody {
@@ -69,7 +70,7 @@ async function runHttpCall(
     cell.live.close(live, cell.now());
     cell.isolates.leave(isolate);
   };
-  const timer = deadlineTimer(live, cell.now());
+  const timer = armDeadline(live, cell.now());
   const fresh = call.fr === 1;
   const answer = (
     fresh
@@ -81,7 +82,7 @@ async function runHttpCall(
     ctx.waitUntil(endAfterGrace(answer, close));
   });
   const settled = await Promise.race([answer, live.end]);
-  clearTimeout(timer ?? null);
+  disarm(timer);
   if (typeof settled === "string") {
     ctx.waitUntil(endAfterGrace(answer, close));
     return ended(settled, live, cell.now());
@@ -94,11 +95,6 @@ async function runHttpCall(
   } as const;
   if (settled instanceof IsolaError) return fault({ error: settled.toData() }, reply);
   return finish(cell, settled, call, reply, ctx);
-}
-
-export function deadlineTimer(live: LiveCall, nowMs: number): number | undefined {
-  const { dl } = live.envelope;
-  return dl === 0 ? undefined : setTimeout(() => live.finish("deadline"), dl - nowMs);
 }
 
 /** The tenant's answer, with its report taken off and ours put on; most answers pass untouched. */

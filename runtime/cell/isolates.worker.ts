@@ -9,7 +9,6 @@
  */
 import { exports } from "cloudflare:workers";
 import {
-  CRUMB_START,
   type CallEnvelope,
   IsolaError,
   SCOPE_BINDING,
@@ -19,10 +18,17 @@ import {
 import type { CellBindings } from "./cell-bindings.worker.ts";
 import { IsolateLedger } from "./isolate-ledger.ts";
 import type { Description, IsolaEntry } from "./shim/entry.worker.ts";
+import { writeCrumb } from "./stdout.worker.ts";
 import type { SupplyClient } from "./supply-client.worker.ts";
 import { workerCode } from "./worker-code.worker.ts";
 
 type Entry = Fetcher<IsolaEntry>;
+
+/** Entrypoints of this Worker, as its own code addresses them. */
+const entrypoints = exports as unknown as {
+  Outbound(options: { props: object }): Fetcher;
+  Scope(options: { props: object }): unknown;
+};
 
 /** A version in this cell, by what makes its code differ: `ns/fn@v#secrets generation`. */
 type Isolate =
@@ -165,7 +171,7 @@ export class Isolates {
     const loaderId = `${key}#${this.#loads}`;
     const isolate: LoadedIsolate = { kind: "loaded", key, loaderId, supply, code };
     const suspect = suspectKey(ns, fn, v);
-    this.#crumb(`I ${suspect}`);
+    writeCrumb(this.#bindings.mark, `I ${suspect}`);
     try {
       const stub = this.#bindings.loader.get(loaderId, async () => {
         const taken = fetched ?? (await code());
@@ -176,7 +182,7 @@ export class Isolates {
       const description: Description = await entry.describe();
       if (!description.ok) throw IsolaError.fromData(description.error);
     } finally {
-      this.#crumb(`J ${suspect}`);
+      writeCrumb(this.#bindings.mark, `J ${suspect}`);
     }
     return isolate;
   }
@@ -228,11 +234,6 @@ export class Isolates {
   #stub(isolate: LoadedIsolate): WorkerStub {
     return this.#bindings.loader.get(isolate.loaderId, isolate.code);
   }
-
-  #crumb(text: string): void {
-    const { mark } = this.#bindings;
-    if (mark !== "") console.log(`${CRUMB_START}${mark} ${text}`);
-  }
 }
 
 function isolateKey(call: CallEnvelope): string {
@@ -241,14 +242,12 @@ function isolateKey(call: CallEnvelope): string {
 
 function outboundOf(namespace: string, name: string, egress: unknown): Fetcher | null {
   if (egress === "none") return null;
-  const make = (exports as unknown as { Outbound(options: { props: object }): Fetcher }).Outbound;
-  return make({ props: { namespace, name, egress } });
+  return entrypoints.Outbound({ props: { namespace, name, egress } });
 }
 
 /** Minted once per isolate: which function it may speak for stands in its props. */
 function scopeOf(key: string): unknown {
-  const make = (exports as unknown as { Scope(options: { props: object }): unknown }).Scope;
-  return make({ props: { key } });
+  return entrypoints.Scope({ props: { key } });
 }
 
 function loadError(thrown: unknown): IsolaError {

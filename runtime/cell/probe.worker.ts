@@ -3,7 +3,6 @@
  * It yields form, entry points and the exported config.
  */
 import {
-  CRUMB_START,
   IsolaError,
   LIMITS,
   type ProbeReply,
@@ -12,6 +11,7 @@ import {
 } from "../contract/index.ts";
 import type { Cell } from "./cell.worker.ts";
 import type { Description, IsolaEntry } from "./shim/entry.worker.ts";
+import { writeCrumb } from "./stdout.worker.ts";
 import { workerCode } from "./worker-code.worker.ts";
 
 export async function probe(cell: Cell, request: ProbeRequest): Promise<ProbeReply> {
@@ -28,11 +28,10 @@ export async function probe(cell: Cell, request: ProbeRequest): Promise<ProbeRep
   });
   const startedAtMs = cell.now();
   const { mark } = cell.bindings;
-  if (mark !== "") console.log(`${CRUMB_START}${mark} I ${key}`);
+  writeCrumb(mark, `I ${key}`);
   try {
-    const stub = cell.bindings.loader.load(code);
-    const entry = stub.getEntrypoint("IsolaEntry") as Fetcher<IsolaEntry>;
-    const described = entry.describe() as Promise<Description>;
+    const entry = cell.bindings.loader.load(code).getEntrypoint<IsolaEntry>("IsolaEntry");
+    const described: Promise<Description> = entry.describe();
     const description = await Promise.race([described, scheduler.wait(LIMITS.probeTimeoutMs)]);
     if (!description) return { ok: false, error: tooSlow(request).toData() };
     if (!description.ok) return description;
@@ -41,7 +40,7 @@ export async function probe(cell: Cell, request: ProbeRequest): Promise<ProbeRep
   } catch (thrown) {
     return { ok: false, error: loadFailed(request, thrown).toData() };
   } finally {
-    if (mark !== "") console.log(`${CRUMB_START}${mark} J ${key}`);
+    writeCrumb(mark, `J ${key}`);
   }
 }
 

@@ -63,7 +63,7 @@ class CallScopeTarget extends RpcTarget implements CallScope {
     try {
       return await callFunction(this.#cell, this.#live, this.#ctx, { name, input, options });
     } catch (thrown) {
-      return { ok: false, error: toIsolaError(thrown, `call ${String(name)}`).toData() };
+      return { ok: false, error: toIsolaError(thrown, "call a function").toData() };
     }
   }
 

@@ -28,16 +28,11 @@ import {
 } from "../contract/index.ts";
 import { type Cell, currentCell } from "./cell.worker.ts";
 import { forwardCall } from "./forward-call.worker.ts";
-import { deadlineTimer } from "./http-call.worker.ts";
 import type { LiveCall } from "./live-calls.worker.ts";
 import { classifyRuntimeError } from "./runtime-error.ts";
+import type { SubCallRequest } from "./sub-call-request.ts";
 import { recordSubCall } from "./sub-call-record.worker.ts";
-
-export interface SubCallRequest {
-  readonly name: string;
-  readonly input: unknown;
-  readonly options: ScopeCallOptions;
-}
+import { armDeadline, disarm } from "./system-timers.worker.ts";
 
 /** Calls in flight per function in this cell, for `maxInFlight`. */
 const inFlight = new Map<string, number>();
@@ -113,7 +108,7 @@ export class Driver extends WorkerEntrypoint {
     const { isolate, loadMs } = acquired;
     const live = cell.live.open(envelope, cell.now());
     cell.isolates.enter(isolate);
-    const timer = deadlineTimer(live, cell.now());
+    const timer = armDeadline(live, cell.now());
     try {
       const entry =
         envelope.fr === 1 ? await cell.isolates.freshEntry(isolate) : cell.isolates.entry(isolate);
@@ -125,7 +120,7 @@ export class Driver extends WorkerEntrypoint {
       const error = thrown instanceof IsolaError ? thrown : classifyRuntimeError(thrown);
       return { result: failed(error), cold: acquired.cold, loadMs };
     } finally {
-      clearTimeout(timer ?? null);
+      disarm(timer);
       cell.live.close(live, cell.now());
       cell.isolates.leave(isolate);
     }

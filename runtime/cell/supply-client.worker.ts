@@ -67,7 +67,9 @@ export class SupplyClient {
   async #get<T>(path: string, query: Record<string, string>): Promise<T> {
     let response: Response;
     try {
-      response = await this.#supply.fetch(`${BASE}${path}?${new URLSearchParams(query)}`);
+      response = await this.#supply.fetch(
+        `${BASE}${path}?${new URLSearchParams(query).toString()}`,
+      );
     } catch (thrown) {
       throw new IsolaError(
         "CELL_RESTARTING",

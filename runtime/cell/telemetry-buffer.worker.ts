@@ -6,6 +6,7 @@
  * recovered by the host from stdout.
  */
 import type { CallRecord, LogLine, Span, TelemetryBatch } from "../contract/index.ts";
+import { warn } from "./stdout.worker.ts";
 import type { SupplyClient } from "./supply-client.worker.ts";
 
 const DELAY_MS = 200;
@@ -65,7 +66,7 @@ export class TelemetryBuffer {
     try {
       await this.#supply.tell(batch);
     } catch (thrown) {
-      console.warn(`telemetry: a batch was lost: ${String(thrown)}`);
+      warn(`telemetry: a batch was lost: ${String(thrown)}`);
     }
   }
 }

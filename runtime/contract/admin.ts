@@ -12,7 +12,9 @@ export function roleAllows(held: Role, needed: Role): boolean {
   return ROLES.indexOf(held) >= ROLES.indexOf(needed);
 }
 
-/** Part `metadata` of `PUT functions/<name>`; the other parts are the modules, named by file name. */
+/**
+ * Part `metadata` of `PUT functions/<name>`; the other parts are the modules, named by file name.
+ */
 export interface DeployMetadata {
   /** Name of the part that holds the default export. */
   readonly main: string;
@@ -34,7 +36,9 @@ export interface DeployResult {
   readonly dryRun: boolean;
   readonly traffic: readonly { version: number; percent: number }[];
   readonly config: ResolvedConfig;
-  /** Milliseconds: storing the bundle, evaluating it, registering, and until every live cell knew. */
+  /**
+   * Milliseconds: storing the bundle, evaluating it, registering, and until every live cell knew.
+   */
   readonly timing: { storeMs: number; probeMs: number; registerMs: number; spreadMs: number };
 }
 

@@ -3,7 +3,9 @@ export class AssertionFailed extends Error {
   override readonly name = "AssertionFailed";
 }
 
-/** Ends the operation when `condition` is false. `sentence` states the invariant that was broken. */
+/**
+ * Ends the operation when `condition` is false. `sentence` states the invariant that was broken.
+ */
 export function assert(condition: unknown, sentence: string): asserts condition {
   if (!condition) throw new AssertionFailed(sentence);
 }

@@ -42,7 +42,9 @@ export interface CallEnvelope {
   readonly at: number;
   /** Idempotency key; the call id where the caller gave none. */
   readonly ik: string;
-  /** Chain of `namespace/function` that led here, outermost first; empty for a call from outside. */
+  /**
+   * Chain of `namespace/function` that led here, outermost first; empty for a call from outside.
+   */
   readonly ch: readonly string[];
   /** Generation of the secrets; with ns, fn and v it names the isolate. */
   readonly sg: number;

@@ -73,7 +73,7 @@ export function suspectKey(namespace: string, name: string, version: number): Su
 /** Host → gateway. */
 export const GATEWAY_CONTROL = {
   /**
-   * GET → 200 once the registry is read and routing is in memory; 500 `ErrorData` if it is damaged.
+   * GET → 200 once the registry is read and routing is in memory; 500 `ErrorData` if damaged.
    */
   ready: "/ready",
   /** POST `CellsReport` → 204: which cells are up. */
@@ -150,7 +150,7 @@ export const HOST_CONTROL = {
  * mark. `E <call id> <suspect key> <max block ms>`: tenant code is entered. `L <call id> …`: these
  * calls were left. `W <call id>`: promises of `waitUntil` are open, so it stays entered until `X`.
  * `P`: tenant code gave the thread back after a silence. `O <call id> <level> <at ms> <json text>`:
- * a console line, kept by the host until the call is left; it proves no progress. `I <suspect key>`:
+ * a console line, kept by the host until the call is left; no progress. `I <suspect key>`:
  * modules of a version are about to be evaluated; `J` done.
  */
 export const CRUMB_START = "\u0001";

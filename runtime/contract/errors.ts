@@ -6,7 +6,10 @@
  * what was found, what is required, what to do.
  */
 
-/** Whose fault: `caller` sent something wrong, `function` is tenant code, `platform` is us or the machine. */
+/**
+ * Whose fault: `caller` sent something wrong, `function` is tenant code, `platform` is us or the
+ * machine.
+ */
 export type Fault = "caller" | "function" | "operator" | "platform";
 
 export interface ErrorEntry {
@@ -455,7 +458,8 @@ export class IsolaError extends Error {
 
 function renderMessage(code: ErrorCode, parts: ErrorParts): string {
   const required = parts.required === undefined ? "" : `; required: ${parts.required}`;
-  return `cannot ${parts.attempted}: found ${parts.found}${required}. ${parts.fix ?? ERRORS[code].fix}`;
+  const fix = parts.fix ?? ERRORS[code].fix;
+  return `cannot ${parts.attempted}: found ${parts.found}${required}. ${fix}`;
 }
 
 export function isErrorCode(text: unknown): text is ErrorCode {

@@ -31,7 +31,10 @@ export interface FunctionConfig {
   env?: Record<string, unknown>;
   /** Names of the namespace's secrets that the function gets in its environment. */
   secrets?: string[];
-  /** What the function may call: public addresses, nothing, or a list of hosts (`*.example.com`). @default "public" */
+  /**
+   * What the function may call: public addresses, nothing, or a list of hosts (`*.example.com`).
+   * @default "public"
+   */
   egress?: Egress;
   /** Who may call. @default "public" */
   auth?: AuthMode;
@@ -51,7 +54,9 @@ export interface FunctionConfig {
   output?: unknown;
 }
 
-/** A configuration after validation: every default filled in, validators reduced to their presence. */
+/**
+ * A configuration after validation: every default filled in, validators reduced to their presence.
+ */
 export interface ResolvedConfig {
   readonly backend: BackendName;
   readonly timeoutMs: number;
@@ -124,7 +129,7 @@ const HOST_PATTERN =
 
 const egress: Check = (value) => {
   if (value === "public" || value === "none") return undefined;
-  const wanted = `"public", "none", or a list of hosts such as "api.example.com" or "*.example.com"`;
+  const wanted = `"public", "none", or a list of hosts such as "a.example.com" or "*.example.com"`;
   return strings(HOST_PATTERN, "hosts")(value) === undefined ? undefined : wanted;
 };
 

@@ -8,17 +8,24 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 export const LIMITS = {
-  /** A function's bundle, all modules together. Beyond: `BUNDLE_TOO_LARGE`. workerd refuses 64 MiB. */
+  /**
+   * A function's bundle, all modules together. Beyond: `BUNDLE_TOO_LARGE`. workerd refuses 64 MiB.
+   */
   bundleMaxBytes: 32 * MIB,
   /** Modules of one bundle. Beyond: `BUNDLE_TOO_LARGE`. */
   bundleMaxModules: 1_000,
-  /** Plain and secret environment of one version, serialized. workerd refuses 1 MiB. Beyond: `CONFIG_INVALID`. */
+  /**
+   * Plain and secret environment of one version, serialized. workerd refuses 1 MiB. Beyond:
+   * `CONFIG_INVALID`.
+   */
   envMaxBytes: 512 * KIB,
   /** One secret. Beyond: `REQUEST_INVALID`. */
   secretMaxBytes: 64 * KIB,
   /** Body of a call of a data function, which is held in memory whole. Beyond: `BODY_TOO_LARGE`. */
   dataBodyMaxBytes: 16 * MIB,
-  /** Input or result of `ctx.call`. workerd's RPC messages end at 32 MiB. Beyond: `BODY_TOO_LARGE`. */
+  /**
+   * Input or result of `ctx.call`. workerd's RPC messages end at 32 MiB. Beyond: `BODY_TOO_LARGE`.
+   */
   callValueMaxBytes: 16 * MIB,
   /** JSON body of an admin request. Beyond: `BODY_TOO_LARGE`. */
   adminBodyMaxBytes: 1 * MIB,

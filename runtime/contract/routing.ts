@@ -7,7 +7,10 @@
  */
 import type { AuthMode, BackendName, Egress } from "./function-config.ts";
 
-/** How a module answers: a plain function, an object or class with fetch, a class with RPC methods only. */
+/**
+ * How a module answers: a plain function, an object or class with fetch, a class with RPC methods
+ * only.
+ */
 export type FunctionForm = "data" | "http" | "entrypoint" | "rpc";
 
 /** What routing knows of one live version. */

@@ -31,7 +31,7 @@ async function pump(
       if (done) break;
       bytes += value.byteLength;
       await writer.write(value);
-      buffer = new Uint8Array(value.buffer as ArrayBuffer);
+      buffer = new Uint8Array(value.buffer);
       if (buffer.byteLength === 0) buffer = new Uint8Array(BUFFER_BYTES);
     }
     await writer.close();

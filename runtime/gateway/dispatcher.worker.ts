@@ -23,6 +23,7 @@ import { type CellGroup, type CellPool, PROBATION_GROUP, groupOf } from "./cell-
 import { InFlight } from "./in-flight.ts";
 import { classifyLost } from "./lost-cell.ts";
 import { Suspects } from "./suspects.ts";
+import { timeout } from "./system-timers.worker.ts";
 
 export interface DispatcherOptions {
   readonly pool: CellPool;
@@ -229,7 +230,7 @@ export class Dispatcher {
         headers: request.headers,
         body: bytes ?? request.body,
         redirect: "manual",
-        cf: envelope as unknown as CfProperties<unknown>,
+        cf: envelope as unknown as CfProperties,
       });
       const response = await Promise.race([sending, departure.gone]);
       if (response === undefined) throw gone(request);
@@ -280,13 +281,6 @@ function canResend(request: DispatchRequest, bytes: Uint8Array | undefined): boo
 
 function isRepeatable(request: DispatchRequest, bytes: Uint8Array | undefined): boolean {
   return request.target.idempotent && canResend(request, bytes);
-}
-
-/** A bound for a wait: resolves with `elapsed`, unless canceled. */
-function timeout(delayMs: number): { elapsed: Promise<"elapsed">; cancel: () => void } {
-  const { promise, resolve } = Promise.withResolvers<"elapsed">();
-  const timer = setTimeout(() => resolve("elapsed"), delayMs);
-  return { elapsed: promise, cancel: () => clearTimeout(timer) };
 }
 
 function convicted(request: DispatchRequest, verdict: Verdict): IsolaError {

@@ -1,4 +1,6 @@
-/** Asks the probation cell to evaluate a bundle once: the only look at tenant code before a call. */
+/**
+ * Asks the probation cell to evaluate a bundle once: the only look at tenant code before a call.
+ */
 import {
   CELL_CONTROL,
   IsolaError,

@@ -1,4 +1,6 @@
-/** Request bodies with a bound: refused by their announced length, and again while they are read. */
+/**
+ * Request bodies with a bound: refused by their announced length, and again while they are read.
+ */
 import { IsolaError, LIMITS } from "../contract/index.ts";
 
 /** Bytes of an unwanted body that are read all the same. */

@@ -31,11 +31,7 @@ export function resolvePath(host: string, path: string): ResolvedPath {
     });
   }
   const rest = end < 0 ? "" : path.slice(PREFIX.length + end);
-  return {
-    target,
-    path: rest === "" ? "/" : rest.startsWith("?") ? `/${rest}` : rest,
-    prefix: PREFIX + segment,
-  };
+  return { target, path: rest.startsWith("/") ? rest : `/${rest}`, prefix: PREFIX + segment };
 }
 
 /** Path and query of an absolute URL, as they stand, without parsing it. */

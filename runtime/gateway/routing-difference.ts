@@ -1,4 +1,6 @@
-/** The changes that bring a routing table to a snapshot, for those who know the table's old state. */
+/**
+ * The changes that bring a routing table to a snapshot, for those who know the table's old state.
+ */
 import {
   type FunctionRoute,
   type RoutingChange,

@@ -142,7 +142,7 @@ function renderService(service: ServiceSpec): string {
     case "worker":
       return `(${name}, worker = .${constantOf(service.name)})`;
     case "external":
-      return `(${name}, external = (address = ${quote(`unix:${service.socketPath}`)}, ${http(service)}))`;
+      return `(${name}, external = (${unixAddress(service.socketPath)}, ${http(service)}))`;
     case "disk":
       return `(${name}, disk = (path = ${quote(service.path)}, writable = true))`;
     case "network": {
@@ -152,6 +152,10 @@ function renderService(service: ServiceSpec): string {
     default:
       return unreachable(service, "a service has one of the kinds");
   }
+}
+
+function unixAddress(path: string): string {
+  return `address = ${quote(`unix:${path}`)}`;
 }
 
 function renderSocket(socket: SocketSpec): string {

@@ -67,6 +67,9 @@ function embedPlugin(root: string): Plugin {
         const result = await build({
           ...options,
           metafile: true,
+          // Each isolate holds a copy of this text; names stay, for the stacks that show them.
+          minifySyntax: true,
+          minifyWhitespace: true,
           entryPoints: [args.path],
           external: [...(options.external ?? []), "isola", "isola-msgpack"],
         });

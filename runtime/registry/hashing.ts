@@ -27,7 +27,9 @@ export function bundleText(bundle: Bundle): string {
   return JSON.stringify({ main: bundle.main, modules });
 }
 
-/** Identity of a version: its bundle and everything that configures it, plain environment included. */
+/**
+ * Identity of a version: its bundle and everything that configures it, plain environment included.
+ */
 export function contentHash(bundleHash: string, config: ResolvedConfig): Promise<string> {
   return sha256Hex(canonicalJson({ bundleHash, config }));
 }

@@ -1,4 +1,7 @@
-/** The narrow view of SQLite that the registry needs: the actor's storage in workerd, any SQLite in tests. */
+/**
+ * The narrow view of SQLite that the registry needs: the actor's storage in workerd, any SQLite in
+ * tests.
+ */
 export type SqlValue = string | number | null;
 export type SqlRow = Record<string, SqlValue>;
 

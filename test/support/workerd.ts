@@ -1,4 +1,6 @@
-/** A real workerd process with one worker of ours, for tests that need nothing else of a platform. */
+/**
+ * A real workerd process with one worker of ours, for tests that need nothing else of a platform.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";

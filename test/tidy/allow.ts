@@ -8,6 +8,9 @@ type Allowed = Readonly<Record<string, string>>;
  */
 export const MAY_USE_CLOCK_AND_CHANCE: Allowed = {
   "runtime/contract/clock.ts": "the adapter itself: what everybody else is handed",
+  "runtime/gateway/system-timers.worker.ts": "the gateway's adapter",
+  "runtime/cell/system-timers.worker.ts": "the cell's adapter",
+  "runtime/cell/shim/natives.worker.ts": "what the shim takes of the isolate before a tenant can",
   "runtime/cli/": "talks to a person, whose clock it is",
   "runtime/host/build.ts": "a build script",
 };

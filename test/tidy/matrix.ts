@@ -22,8 +22,9 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   "runtime/client": { imports: ["runtime/contract"] },
   "runtime/gateway": { imports: ["runtime/contract", "runtime/registry", "runtime/telemetry"] },
   "runtime/registry": { imports: ["runtime/contract"] },
+  // The SDK's types: the shim gives tenants what the SDK promises them.
   "runtime/cell": {
-    imports: ["runtime/contract", "workflow", "store", "runtime/telemetry"],
+    imports: ["runtime/contract", "runtime/sdk", "workflow", "store", "runtime/telemetry"],
     embeds: ["runtime/sdk"],
   },
   "runtime/collapsed": { imports: ["runtime/gateway", "runtime/cell"] },

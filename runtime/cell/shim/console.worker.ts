@@ -3,7 +3,7 @@
  * modules are evaluated belong to no call and are kept for the first one.
  */
 import { LIMITS, type LogLevel } from "../../contract/index.ts";
-import { createConsole } from "../../telemetry/console-format.ts";
+import { createConsole } from "../../telemetry/index.ts";
 import { now } from "./natives.worker.ts";
 import { type IsolateCall, currentCall } from "./isolate-call.worker.ts";
 

@@ -40,7 +40,9 @@ let user: UserModule = {};
 let form: FunctionForm = "data";
 let refusal: ErrorData | undefined;
 
-/** Takes the tenant's module; the first call wins, and it is the cell's main module that makes it. */
+/**
+ * Takes the tenant's module; the first call wins, and it is the cell's main module that makes it.
+ */
 export function adopt(module: UserModule): void {
   user = module;
   try {
@@ -207,18 +209,20 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
 
 /** Body of an HTTP function's answer as a value. Errors: `FUNCTION_ERROR` for 4xx and 5xx. */
 async function readResponse(response: Response): Promise<unknown> {
-  const type = response.headers.get("content-type") ?? "";
-  const body = type.includes("json")
-    ? parse((await response.text()) || "null")
-    : type.startsWith("text/") || type === ""
-      ? await response.text()
-      : new Uint8Array(await response.arrayBuffer());
+  const body = await readBody(response);
   if (response.ok) return response.status === 204 ? undefined : body;
   throw new IsolaError("FUNCTION_ERROR", {
     attempted: "call an HTTP function for its value",
     found: `status ${response.status}: ${String(stringify(body)).slice(0, 500)}`,
     required: "a status below 400",
   });
+}
+
+async function readBody(response: Response): Promise<unknown> {
+  const type = response.headers.get("content-type") ?? "";
+  if (type.includes("json")) return parse((await response.text()) || "null");
+  if (type.startsWith("text/") || type === "") return response.text();
+  return new Uint8Array(await response.arrayBuffer());
 }
 
 function refuse(thrown: unknown, call: IsolateCall): Response {

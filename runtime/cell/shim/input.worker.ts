@@ -3,7 +3,9 @@ import { IsolaError, LIMITS } from "../../contract/index.ts";
 
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]);
 
-/** Decodes by content type. Errors: 405, `INPUT_MALFORMED`, `BODY_TOO_LARGE`, `MEDIA_UNSUPPORTED`. */
+/**
+ * Decodes by content type. Errors: 405, `INPUT_MALFORMED`, `BODY_TOO_LARGE`, `MEDIA_UNSUPPORTED`.
+ */
 export async function readInput(request: Request): Promise<unknown> {
   const { method } = request;
   if (!METHODS.has(method)) {

@@ -13,7 +13,7 @@ import {
   parseTraceparent,
 } from "../../contract/index.ts";
 import type { CallOptions, Context, Log, TraceInfo } from "../../sdk/index.ts";
-import { formatConsole } from "../../telemetry/console-format.ts";
+import { formatConsole } from "../../telemetry/index.ts";
 import { crumbBackground, crumbLine, crumbYield } from "./crumbs.worker.ts";
 import { CallStorage, cancelLater, later, now } from "./natives.worker.ts";
 

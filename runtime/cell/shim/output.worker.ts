@@ -25,16 +25,17 @@ export async function writeResult(result: unknown, request: Request): Promise<Re
 
 /** Refuses what is no value at the top; deeper down the codec of the edge refuses it by path. */
 export function checkValue(result: unknown): void {
-  const kind =
-    typeof result === "function" || typeof result === "symbol"
-      ? `a ${typeof result}`
-      : result instanceof ReadableStream || result instanceof WritableStream
-        ? "a stream"
-        : undefined;
+  const kind = kindOfNoValue(result);
   if (kind === undefined) return;
   throw new IsolaError("RESULT_INVALID", {
     attempted: "answer with the function's result",
     found: kind,
     required: "data that can be cloned: no functions, symbols or streams",
   });
+}
+
+function kindOfNoValue(result: unknown): string | undefined {
+  if (typeof result === "function" || typeof result === "symbol") return `a ${typeof result}`;
+  const isStream = result instanceof ReadableStream || result instanceof WritableStream;
+  return isStream ? "a stream" : undefined;
 }
