@@ -92,24 +92,10 @@ export {
   fileKeys,
   checkConfigFile,
   type OptionValue,
-  type OptionOrigin,
   type FoundOption,
   type ConfigFile,
-  type OptionSources,
 } from "./option-values.ts";
-export {
-  OPTIONS,
-  flagOf,
-  optionsOf,
-  type IntegerOption,
-  type TextOption,
-  type ListOption,
-  type ChoiceOption,
-  type SwitchOption,
-  type DurationOption,
-  type OptionSpec,
-  type OptionName,
-} from "./options.ts";
+export { OPTIONS, flagOf, optionsOf, type OptionSpec, type OptionName } from "./options.ts";
 export { RoutingTable, pickTarget } from "./routing-table.ts";
 export {
   type FunctionForm,

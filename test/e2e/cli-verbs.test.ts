@@ -54,7 +54,7 @@ describe("isola start", () => {
   it("drains calls on the first signal and ends at once on a second", async () => {
     const { start, publicUrl, ok } = await platform({
       "functions/slow.js":
-        "export default async (ms) => { await new Promise((go) => setTimeout(go, ms)); return ms; };",
+        "export default (ms) => new Promise((done) => setTimeout(() => done(ms), ms));",
     });
     await ok(["deploy"]);
     const call = async (ms: number) =>
