@@ -1,50 +1,7 @@
-import { type IncomingHttpHeaders, type Server, createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { OtlpCollector } from "../support/otlp-collector.ts";
 import { type RunningWorkerd, startWorkerd } from "../support/workerd.ts";
 import { callRecord, logLine, span } from "../support/telemetry-records.ts";
-
-interface Received {
-  readonly path: string;
-  readonly headers: IncomingHttpHeaders;
-  readonly body: string;
-}
-
-interface Answer {
-  readonly status: number;
-  readonly headers?: Record<string, string>;
-  readonly body?: string;
-}
-
-/** An OTLP collector: keeps what it got, answers from a list, then with success. */
-class Collector {
-  readonly received: Received[] = [];
-  readonly answers: Answer[] = [];
-  readonly #server: Server;
-  url = "";
-
-  constructor() {
-    this.#server = createServer((request, response) => {
-      let body = "";
-      request.on("data", (chunk: Buffer) => (body += chunk.toString()));
-      request.on("end", () => {
-        this.received.push({ path: request.url ?? "", headers: request.headers, body });
-        const answer = this.answers.shift() ?? { status: 200, body: "{}" };
-        response.writeHead(answer.status, answer.headers).end(answer.body ?? "");
-      });
-    });
-  }
-
-  async listen(): Promise<void> {
-    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
-    this.url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  async close(): Promise<void> {
-    this.#server.closeAllConnections();
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
-}
 
 interface Stats {
   readonly sentSpans: number;
@@ -53,7 +10,7 @@ interface Stats {
   readonly lastError: string;
 }
 
-const collector = new Collector();
+const collector = new OtlpCollector();
 let workerd: RunningWorkerd;
 
 beforeAll(async () => {
