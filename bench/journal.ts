@@ -39,6 +39,13 @@ export interface MemoryRecord {
   readonly anonymousBytes: number;
 }
 
+/** Isolates that had left when memory was read: it was not the memory of as many as it says. */
+export interface EvictedRecord {
+  readonly type: "evicted";
+  readonly target: string;
+  readonly isolates: number;
+}
+
 /** The same target at the same moment, loaded by wrk. */
 export interface CrossCheckRecord {
   readonly type: "wrk";
@@ -53,7 +60,13 @@ export interface NoteRecord {
   readonly value: unknown;
 }
 
-export type BenchRecord = LoadRecord | StartRecord | MemoryRecord | CrossCheckRecord | NoteRecord;
+export type BenchRecord =
+  | LoadRecord
+  | StartRecord
+  | MemoryRecord
+  | EvictedRecord
+  | CrossCheckRecord
+  | NoteRecord;
 
 export class Journal {
   readonly #records: BenchRecord[] = [];

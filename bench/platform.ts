@@ -9,6 +9,8 @@ import type { Target } from "./baselines.ts";
 import { commandLineOf, endWithUs, familyOf } from "./processes.ts";
 
 const ISOLA = fileURLToPath(new URL("../runtime/cli/main.ts", import.meta.url));
+/** So much that no isolate leaves for want of memory while the suite counts them. */
+const CELL_MEMORY_MB = 2_048;
 const START_MAX_MS = 30_000;
 
 export interface IsolaTarget extends Target {
@@ -45,7 +47,8 @@ function partOf(pid: number): string {
 export async function startIsola(folder: string, helloCode: string): Promise<IsolaTarget> {
   const data = join(folder, "data");
   const listeners = ["--port", "0", "--admin-port", "0"];
-  const argv = [ISOLA, "start", ...listeners, "--data", data, "--cells", "1"];
+  const size = ["--cells", "1", "--cell-memory-mb", String(CELL_MEMORY_MB)];
+  const argv = [ISOLA, "start", ...listeners, "--data", data, ...size];
   const child = spawn(process.execPath, argv, { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
   const stop = endWithUs(child);
   const { publicUrl, adminUrl } = await addressesOf(child, stop);

@@ -45,14 +45,27 @@ export async function runCalls(
   const origin = provenance();
   journal.add({ type: "provenance", value: origin });
   journal.add({ type: "options", value: options });
-  await withTargets(async (running) => {
-    const generator = new LoadGenerator();
-    try {
-      await measureAll({ ...running, options, journal, generator }, tell);
-    } finally {
-      await generator.close();
-    }
-  });
+  try {
+    await withTargets(async (running) => {
+      const generator = new LoadGenerator();
+      try {
+        await measureTimes({ ...running, options, journal, generator }, tell);
+      } finally {
+        await generator.close();
+      }
+    });
+    tell(`memory: ${options.isolates.join(", ")} isolates`);
+    // In processes that have done nothing else: what they once needed would hide the slope.
+    await withTargets(async ({ prototype, isola, code }) => {
+      await measureBareDensity(prototype, options.isolates, journal);
+      await measureDensity(isola, code, options.isolates, journal);
+    });
+  } catch (error) {
+    // What was measured until then is kept.
+    journal.add({ type: "note", value: String(error) });
+    if (jsonFile !== undefined) journal.write(jsonFile);
+    throw error;
+  }
   const figures = figuresOf(journal, options);
   const faults = faultsOf(journal);
   for (const value of figures) journal.add({ type: "figure", value });
@@ -84,7 +97,7 @@ async function withTargets(use: (running: Running) => Promise<void>): Promise<vo
   }
 }
 
-async function measureAll(bench: Bench, tell: (line: string) => void): Promise<void> {
+async function measureTimes(bench: Bench, tell: (line: string) => void): Promise<void> {
   const { options, journal, generator, targets, prototype, isola, code } = bench;
   tell("calls: warming up");
   await warmUp(targets, MANY_CLIENTS, options.warmUpMs, generator);
@@ -100,9 +113,6 @@ async function measureAll(bench: Bench, tell: (line: string) => void): Promise<v
   await measureStarts(isola, code, options.starts, journal);
   tell(`scale: ${options.functions} functions`);
   await measureScale(bench);
-  tell(`memory: ${options.isolates.join(", ")} isolates`);
-  await measureBareDensity(prototype, options.isolates, journal);
-  await measureDensity(isola, code, options.isolates, journal);
 }
 
 /** The same load by another program: a generator that cannot keep up would show here. */

@@ -23,10 +23,12 @@ async function read(target: Target, isolates: number, journal: Journal): Promise
   journal.add({ type: "memory", target: target.name, isolates, pssBytes, anonymousBytes });
 }
 
-async function callOnce(url: string): Promise<void> {
+/** Calls once; says whether an isolate had to be loaded for it. */
+async function callOnce(url: string): Promise<boolean> {
   const response = await fetch(url);
-  await response.text();
-  if (!response.ok) throw new Error(`${url} answered ${response.status}`);
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${url} answered ${response.status}: ${text}`);
+  return response.headers.get("x-isola-cold") === "1";
 }
 
 /** Isolates of the bare loader; ids do not meet those of other measurements. */
@@ -57,4 +59,9 @@ export async function measureDensity(
     }
     await read(isola, count, journal);
   }
+  let gone = 0;
+  for (let index = 0; index < loaded; index++) {
+    if (await callOnce(`${isola.publicUrl}/function/density-${index}`)) gone += 1;
+  }
+  journal.add({ type: "evicted", target: isola.name, isolates: gone });
 }

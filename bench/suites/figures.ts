@@ -130,7 +130,9 @@ export function faultsOf(journal: Journal): readonly string[] {
     .of("wrk")
     .filter((record) => record.callsPerSecond > record.ownCallsPerSecond * WRK_RATIO_MAX);
   const warm = journal.of("start").filter((record) => !record.cold);
+  const evicted = journal.of("evicted").filter(({ isolates }) => isolates > 0);
   return [
+    ...evicted.map(({ isolates }) => `${isolates} isolates had left when memory was read`),
     ...errors.map(({ target, round }) => `${target} gave errors in round ${round}`),
     ...busy.map(({ target, round }) => `the generator was saturated by ${target}, round ${round}`),
     ...slower.map(({ target }) => `wrk gets more than ${WRK_RATIO_MAX} × as much from ${target}`),
