@@ -39,10 +39,14 @@ export async function startWorkerd(options: WorkerdOptions): Promise<RunningWork
   const child = spawn(workerd.default, ["serve", "--control-fd=3", join(folder, "config.capnp")], {
     stdio: ["ignore", "pipe", "pipe", "pipe"],
   });
+  // A test run that ends in the middle takes its processes along.
+  const killNow = (): void => void child.kill("SIGKILL");
+  process.once("exit", killNow);
   let output = "";
   child.stdout?.on("data", (chunk: Buffer) => (output += chunk.toString()));
   child.stderr?.on("data", (chunk: Buffer) => (output += chunk.toString()));
   const stop = async (): Promise<void> => {
+    process.off("exit", killNow);
     await end(child);
     await rm(folder, { recursive: true, force: true });
   };
