@@ -53,6 +53,13 @@ export interface InvokeInit {
   readonly signal?: AbortSignal;
 }
 
+export interface CallQuery {
+  readonly function?: string | undefined;
+  /** Calls since this time in milliseconds since the epoch. */
+  readonly sinceMs?: number | undefined;
+  readonly limit?: number | undefined;
+}
+
 export interface LogQuery {
   readonly function?: string | undefined;
   /** Lines since this time in milliseconds since the epoch. */
@@ -246,6 +253,14 @@ export class IsolaClient {
         path: "/v1/namespaces",
         json: request,
       }),
+    /** Changes what is given; the rest stays. */
+    update: async ({ namespace, ...changes }: NamespaceRequest): Promise<NamespaceSummary> =>
+      this.#json({
+        attempted: `change namespace ${namespace}`,
+        method: "PATCH",
+        path: `/v1/namespaces/${encodeURIComponent(namespace)}`,
+        json: changes,
+      }),
     /** With `force` also one that holds functions. */
     remove: async (namespace: string, options: { readonly force?: boolean } = {}) => {
       const path = `/v1/namespaces/${encodeURIComponent(namespace)}`;
@@ -278,16 +293,18 @@ export class IsolaClient {
     return (await this.#send({ attempted: "read metrics", path: "/metrics" })).text();
   }
 
-  /** Records of finished calls, the newest last. */
-  async calls(query: { readonly function?: string } = {}): Promise<readonly CallRecord[]> {
+  /** Kept records of finished calls, the newest first. */
+  async calls(query: CallQuery = {}): Promise<readonly CallRecord[]> {
+    const { sinceMs, ...rest } = query;
     const path = this.#path("calls");
-    return this.#items({ attempted: "list calls", path, query });
+    return this.#items({ attempted: "list calls", path, query: { ...rest, since: sinceMs } });
   }
 
-  /** Kept spans, of one trace or all. */
-  async traces(query: { readonly traceId?: string } = {}): Promise<readonly Span[]> {
-    const path = this.#path("traces");
-    return this.#items({ attempted: "list spans", path, query: { trace: query.traceId } });
+  /** Kept spans of a trace, or of the trace that a call belongs to. */
+  async traces(
+    query: { readonly traceId: string } | { readonly callId: string },
+  ): Promise<readonly Span[]> {
+    return this.#items({ attempted: "read a trace", path: this.#path("traces"), query });
   }
 
   /** Origin of the public listener. */

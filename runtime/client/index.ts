@@ -2,6 +2,7 @@
 export {
   IsolaClient,
   MODULE_TYPES,
+  type CallQuery,
   type ClientOptions,
   type InvokeInit,
   type LogQuery,

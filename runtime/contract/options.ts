@@ -89,7 +89,8 @@ const FUNCTION_VERBS = [
 ];
 const SECRET_VERBS = ["secret put", "secret list", "secret remove"];
 const TOKEN_VERBS = ["token create", "token list", "token revoke"];
-const NAMESPACE_VERBS = ["namespace create", "namespace list", "namespace remove"];
+const NAMESPACE_CHANGES = ["namespace create", "namespace update"];
+const NAMESPACE_VERBS = [...NAMESPACE_CHANGES, "namespace list", "namespace remove"];
 const IN_NAMESPACE = [...FUNCTION_VERBS, ...SECRET_VERBS, ...TOKEN_VERBS];
 const REMOTE = [...IN_NAMESPACE, ...NAMESPACE_VERBS, "cells", "status"];
 /** A call prints the function's answer as it is. */
@@ -380,9 +381,9 @@ const VERB_OPTIONS = {
     type: "choice",
     flag: "cells",
     choices: ["shared", "dedicated"],
-    default: "shared",
+    defaultText: "shared",
     help: "cells shared with others, or of its own",
-    commands: ["namespace create"],
+    commands: NAMESPACE_CHANGES,
   },
   force: {
     type: "switch",
@@ -419,7 +420,7 @@ function quota<Help extends string>(help: Help) {
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
     help: `quota: ${help}`,
-    commands: ["namespace create"],
+    commands: NAMESPACE_CHANGES,
   } as const;
 }
 

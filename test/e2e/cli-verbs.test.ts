@@ -272,6 +272,9 @@ describe("verbs on what surrounds functions", () => {
     expect((await run(["list"], { env: { ISOLA_TOKEN: operator } })).status).toBe(0);
     expect((await run(["list", "--token", "wrong"])).stderr).toContain("(TOKEN_INVALID)");
 
+    const update = ["namespace", "update", "team", "--calls-per-second-max", "7"];
+    expect(await ok(update)).toContain("changed namespace team");
+    expect(await ok(["namespace", "list"])).toMatch(/^team +shared +1 +7/m);
     expect((await run(["namespace", "remove", "team"])).status).toBe(1);
     expect(await ok(["namespace", "remove", "team", "--force"])).toContain("removed");
   });

@@ -89,6 +89,7 @@ describe("the command line", () => {
     [["init", "workflow"], "comes with workflows"],
     [["init", "nonsense"], "no such template"],
     [["secret", "put", "NAME"], "0 bytes"],
+    [["namespace", "update", "team"], "nothing to change"],
   ])("%j is wrong usage: 2", async (argv, found) => {
     const { status, stdout, stderr } = await run(argv);
     expect({ status, stdout }).toEqual({ status: 2, stdout: "" });

@@ -1,12 +1,24 @@
-import { DEFAULT_QUOTAS, type OptionName, type Quotas } from "../../contract/index.ts";
+import {
+  DEFAULT_QUOTAS,
+  IsolaError,
+  type NamespaceRequest,
+  type OptionName,
+  type Quotas,
+} from "../../contract/index.ts";
 import { type Command, type CommandContext, required } from "../command.ts";
 import { age, table } from "../render/text.ts";
 
 const QUOTA_NAMES = Object.keys(DEFAULT_QUOTAS) as (keyof Quotas & OptionName)[];
 
-function quotasOf(context: CommandContext): Partial<Quotas> {
+function requestOf(context: CommandContext, namespace: string): NamespaceRequest {
+  const cells = context.option("placement");
   const pairs = QUOTA_NAMES.map((name) => [name, context.option(name)] as const);
-  return Object.fromEntries(pairs.filter(([, value]) => value !== undefined));
+  const quotas = Object.fromEntries(pairs.filter(([, value]) => value !== undefined));
+  return {
+    namespace,
+    ...(cells === undefined ? {} : { cells }),
+    ...(Object.keys(quotas).length === 0 ? {} : { quotas }),
+  };
 }
 
 export const namespaceCommands: readonly Command[] = [
@@ -15,14 +27,28 @@ export const namespaceCommands: readonly Command[] = [
     summary: "make a namespace",
     arguments: "<name>",
     async run(context, name) {
-      const quotas = quotasOf(context);
-      const work = context.client().namespaces.create({
-        namespace: required(name, "name"),
-        cells: context.option("placement"),
-        ...(Object.keys(quotas).length === 0 ? {} : { quotas }),
-      });
+      const request = requestOf(context, required(name, "name"));
+      const work = context.client().namespaces.create(request);
       const made = await context.progress("creating the namespace", work);
       context.show(made, () => `created namespace ${made.namespace} (${made.cells} cells)`);
+    },
+  },
+  {
+    name: "namespace update",
+    summary: "change the cells or quotas of a namespace",
+    arguments: "<name>",
+    async run(context, name) {
+      const request = requestOf(context, required(name, "name"));
+      if (request.cells === undefined && request.quotas === undefined) {
+        throw new IsolaError("USAGE", {
+          attempted: `change namespace ${request.namespace}`,
+          found: "nothing to change",
+          required: "--cells, or a quota",
+        });
+      }
+      const work = context.client().namespaces.update(request);
+      const changed = await context.progress("changing the namespace", work);
+      context.show(changed, () => `changed namespace ${changed.namespace}`);
     },
   },
   {
