@@ -54,7 +54,7 @@ export {
   type Verdict,
   type HostMetrics,
 } from "./control.ts";
-export { DURATION_FORM, parseDurationMs } from "./durations.ts";
+export { parseDurationMs } from "./durations.ts";
 export {
   ERRORS,
   IsolaError,
