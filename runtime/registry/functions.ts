@@ -254,11 +254,15 @@ function refuseSecret(input: DeployInput, found: string): never {
 
 function insertVersion(scope: Scope, input: DeployInput): void {
   const { namespace, name } = input;
+  const version = scope.count("version", functionKey(namespace, name));
+  for (const secret of input.config.secrets) {
+    scope.db.all(STATEMENTS.secretUseInsert, namespace, secret, name, version);
+  }
   scope.db.all(
     STATEMENTS.versionInsert,
     namespace,
     name,
-    scope.count("version", functionKey(namespace, name)),
+    version,
     input.contentHash,
     input.bundleHash,
     input.bundleBytes,
@@ -293,6 +297,7 @@ function collectIdle(scope: Scope, key: Key, traffic: readonly Share[], deployed
 
 function deleteVersion(scope: Scope, row: VersionRow): void {
   scope.db.all(STATEMENTS.versionDelete, row.namespace, row.name, row.version);
+  scope.db.all(STATEMENTS.secretUseDelete, row.namespace, row.name, row.version);
   scope.collect(row.namespace, row.name, row.version, row.bundleHash);
 }
 

@@ -102,6 +102,7 @@ export function removeNamespace(scope: Scope, input: Input<"removeNamespace">): 
   db.all(STATEMENTS.versionDeleteAll, namespace);
   db.all(STATEMENTS.functionDeleteAll, namespace);
   db.all(STATEMENTS.secretDeleteAll, namespace);
+  db.all(STATEMENTS.secretUseDeleteAll, namespace);
   db.all(STATEMENTS.tokenDeleteAll, namespace);
   db.all(STATEMENTS.usageDeleteAll, namespace);
   db.all(STATEMENTS.namespaceDelete, namespace);

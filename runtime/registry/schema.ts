@@ -48,13 +48,23 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       PRIMARY KEY (namespace, name, version)
     )`,
     "CREATE INDEX versionsByBundle ON versions (bundleHash)",
+    // Covers the sum over a namespace's bundles, which every deploy asks for.
+    "CREATE INDEX versionsByNamespace ON versions (namespace, bundleHash, bundleBytes)",
+    // Which versions name a secret: putting one looks at these, not at every function.
+    `CREATE TABLE secretUses (
+      namespace TEXT NOT NULL,
+      secret TEXT NOT NULL,
+      name TEXT NOT NULL,
+      version INTEGER NOT NULL,
+      PRIMARY KEY (namespace, secret, name, version)
+    ) WITHOUT ROWID`,
     `CREATE TABLE secrets (
       namespace TEXT NOT NULL,
       name TEXT NOT NULL,
-      sealed TEXT NOT NULL,
       bytes INTEGER NOT NULL,
       generation INTEGER NOT NULL,
       updatedAtMs INTEGER NOT NULL,
+      sealed TEXT NOT NULL,
       PRIMARY KEY (namespace, name)
     ) WITHOUT ROWID`,
     `CREATE TABLE tokens (
@@ -90,6 +100,7 @@ export const TABLES = [
   "functions",
   "versions",
   "secrets",
+  "secretUses",
   "tokens",
   "usage",
 ] as const;
@@ -123,10 +134,10 @@ export interface VersionRow {
   readonly createdAtMs: number;
 }
 
+/** A secret without its value, which is large and rarely needed. */
 export interface SecretRow {
   readonly namespace: string;
   readonly name: string;
-  readonly sealed: string;
   readonly bytes: number;
   readonly generation: number;
   readonly updatedAtMs: number;
@@ -159,6 +170,8 @@ function statement<P extends readonly SqlValue[], R = never>(query: string): Sta
 const USAGE_SUMS = `sum(calls) AS calls, sum(errors) AS errors, sum(coldStarts) AS coldStarts,
   sum(wallMs) AS wallMs, sum(gbSeconds) AS gbSeconds, sum(bytesIn) AS bytesIn,
   sum(bytesOut) AS bytesOut`;
+
+const SECRET_COLUMNS = "namespace, name, bytes, generation, updatedAtMs";
 
 type Key = [namespace: string, name: string];
 
@@ -259,11 +272,33 @@ export const STATEMENTS = {
     "SELECT version FROM versions WHERE namespace = ? AND bundleHash = ? LIMIT 1",
   ),
 
-  secretGet: statement<Key, SecretRow>("SELECT * FROM secrets WHERE namespace = ? AND name = ?"),
-  secretList: statement<[namespace: string], SecretRow>(
-    "SELECT * FROM secrets WHERE namespace = ? ORDER BY name",
+  secretGet: statement<Key, SecretRow>(
+    `SELECT ${SECRET_COLUMNS} FROM secrets WHERE namespace = ? AND name = ?`,
   ),
-  secretListAll: statement<[], SecretRow>("SELECT * FROM secrets"),
+  secretSealed: statement<Key, { sealed: string }>(
+    "SELECT sealed FROM secrets WHERE namespace = ? AND name = ?",
+  ),
+  secretList: statement<[namespace: string], SecretRow>(
+    `SELECT ${SECRET_COLUMNS} FROM secrets WHERE namespace = ? ORDER BY name`,
+  ),
+  secretListAll: statement<[], SecretRow>(`SELECT ${SECRET_COLUMNS} FROM secrets`),
+  secretUseInsert: statement<[namespace: string, secret: string, name: string, version: number]>(
+    "INSERT OR IGNORE INTO secretUses (namespace, secret, name, version) VALUES (?, ?, ?, ?)",
+  ),
+  secretUseDelete: statement<[...Key, version: number]>(
+    "DELETE FROM secretUses WHERE namespace = ? AND name = ? AND version = ?",
+  ),
+  secretUseDeleteAll: statement<[namespace: string]>("DELETE FROM secretUses WHERE namespace = ?"),
+  secretUsers: statement<[namespace: string], { secret: string; name: string; version: number }>(
+    "SELECT secret, name, version FROM secretUses WHERE namespace = ? ORDER BY secret, name",
+  ),
+  secretUsersOf: statement<
+    [namespace: string, secret: string],
+    { secret: string; name: string; version: number }
+  >(
+    `SELECT secret, name, version FROM secretUses WHERE namespace = ? AND secret = ?
+     ORDER BY name`,
+  ),
   secretPut: statement<
     [...Key, sealed: string, bytes: number, generation: number, updatedAtMs: number]
   >(

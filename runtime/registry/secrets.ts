@@ -8,14 +8,15 @@
 import { IsolaError, LIMITS, type SecretSummary } from "../contract/index.ts";
 import { requireNamespace } from "./namespaces.ts";
 import type { Changes, Key } from "./operations.ts";
-import { storedConfig, storedTraffic } from "./routes.ts";
+import { storedTraffic } from "./routes.ts";
 import { type SecretRow, STATEMENTS } from "./schema.ts";
 import type { Scope } from "./scope.ts";
 import type { Database } from "./sql.ts";
 
 export function listSecrets(db: Database, input: { namespace: string }): SecretSummary[] {
   requireNamespace(db, input.namespace);
-  const users = usersOfSecrets(db, input.namespace);
+  const uses = db.all(STATEMENTS.secretUsers, input.namespace);
+  const users = liveUsers(db, input.namespace, uses);
   return db
     .all(STATEMENTS.secretList, input.namespace)
     .map((row) => summarize(row, users.get(row.name) ?? []));
@@ -36,7 +37,7 @@ export function putSecret(scope: Scope, input: Parameters<Changes["putSecret"]>[
   }
   const generation = scope.count("generation", namespace);
   db.all(STATEMENTS.secretPut, namespace, name, input.sealed, input.bytes, generation, nowMs);
-  const users = usersOfSecrets(db, namespace).get(name) ?? [];
+  const users = usersOf(db, input);
   for (const user of users) scope.touchRoute(namespace, user);
   return { name, generation, updatedAtMs: nowMs, usedBy: users };
 }
@@ -52,7 +53,7 @@ export function removeSecret(scope: Scope, input: Key): null {
       fix: "isola secret list shows them",
     });
   }
-  const users = usersOfSecrets(db, namespace).get(name) ?? [];
+  const users = usersOf(db, input);
   if (users.length > 0) {
     throw new IsolaError("CONFLICT", {
       attempted: `remove secret ${name}`,
@@ -71,22 +72,43 @@ export function sealedSecrets(
   namespace: string,
   names: readonly string[],
 ): Record<string, string> {
-  const found = names.flatMap((name) => db.first(STATEMENTS.secretGet, namespace, name) ?? []);
-  return Object.fromEntries(found.map((row) => [row.name, row.sealed]));
+  const found = names.flatMap((name) => {
+    const row = db.first(STATEMENTS.secretSealed, namespace, name);
+    return row ? [[name, row.sealed] as const] : [];
+  });
+  return Object.fromEntries(found);
+}
+
+interface SecretUse {
+  readonly secret: string;
+  readonly name: string;
+  readonly version: number;
 }
 
 /** Functions by the secrets that their live versions name. */
-function usersOfSecrets(db: Database, namespace: string): Map<string, string[]> {
+function liveUsers(
+  db: Database,
+  namespace: string,
+  uses: readonly SecretUse[],
+): Map<string, string[]> {
   const users = new Map<string, string[]>();
-  for (const row of db.all(STATEMENTS.functionList, namespace)) {
-    const named = new Set<string>();
-    for (const { version } of storedTraffic(row)) {
-      const stored = db.first(STATEMENTS.versionGet, namespace, row.name, version);
-      if (stored) for (const secret of storedConfig(stored).secrets) named.add(secret);
+  const live = new Map<string, ReadonlySet<number>>();
+  for (const { secret, name, version } of uses) {
+    let versions = live.get(name);
+    if (versions === undefined) {
+      const row = db.first(STATEMENTS.functionGet, namespace, name);
+      versions = new Set(row ? storedTraffic(row).map((share) => share.version) : []);
+      live.set(name, versions);
     }
-    for (const secret of named) users.set(secret, [...(users.get(secret) ?? []), row.name]);
+    const names = users.get(secret) ?? [];
+    if (versions.has(version) && names.at(-1) !== name) users.set(secret, [...names, name]);
   }
   return users;
+}
+
+function usersOf(db: Database, { namespace, name }: Key): readonly string[] {
+  const uses = db.all(STATEMENTS.secretUsersOf, namespace, name);
+  return liveUsers(db, namespace, uses).get(name) ?? [];
 }
 
 function summarize(row: SecretRow, usedBy: readonly string[]): SecretSummary {
