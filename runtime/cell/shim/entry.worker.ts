@@ -27,6 +27,7 @@ import {
   configData,
   entrypointNames,
   formOf,
+  methodNames,
 } from "./form.worker.ts";
 import { readInput } from "./input.worker.ts";
 import { IsolateCall, type ScopeStub, currentCall, isNested } from "./isolate-call.worker.ts";
@@ -182,10 +183,7 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
   }
 
   async #callMethod(name: string, args: unknown[], call: IsolateCall): Promise<unknown> {
-    const { prototype } = user.default as { prototype: object };
-    const known = Object.getOwnPropertyNames(prototype).filter(
-      (key) => key !== "constructor" && key !== "fetch",
-    );
+    const known = methodNames(user.default as EntrypointClass);
     if (!known.includes(name)) {
       throw new IsolaError("ROUTE_NOT_FOUND", {
         attempted: `call method ${JSON.stringify(name)}`,

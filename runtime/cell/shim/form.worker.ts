@@ -54,6 +54,21 @@ function describeNone(module: UserModule): string {
   return names.length === 0 ? "no exports" : `exports ${names.join(", ")}, but no default`;
 }
 
+/** Methods that a class answers under their names, those of its base classes included. */
+export function methodNames(Class: EntrypointClass): string[] {
+  const names = new Set<string>();
+  let prototype: object | null = Class.prototype as object;
+  while (prototype !== null && prototype !== WorkerEntrypoint.prototype) {
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
+      if (typeof value === "function") names.add(name);
+    }
+    prototype = Object.getPrototypeOf(prototype) as object | null;
+  }
+  names.delete("constructor");
+  names.delete("fetch");
+  return [...names];
+}
+
 /** Exported classes and handlers besides the default, by name. */
 export function entrypointNames(module: UserModule): string[] {
   return Object.keys(module).filter((name) => name !== "default" && isEntrypoint(module[name]));

@@ -1,5 +1,5 @@
 /** MessagePack for data functions; loaded by the shim only when a caller speaks it. */
-import { Packr } from "msgpackr";
+import { C1, Packr } from "msgpackr";
 
 const packr = new Packr({ useRecords: false, moreTypes: true, mapsAsObjects: true });
 
@@ -8,5 +8,8 @@ export function encode(value: unknown): Uint8Array<ArrayBuffer> {
 }
 
 export function decode(bytes: Uint8Array): unknown {
-  return packr.unpack(bytes);
+  const value: unknown = packr.unpack(bytes);
+  // The one byte that the format leaves without a meaning; the library has an object for it.
+  if (value === C1) throw new TypeError("the byte 0xc1 stands for nothing");
+  return value;
 }
