@@ -17,6 +17,9 @@ export function errorResponse(error: IsolaError, answer: ErrorAnswer = {}): Resp
   headers.set(PUBLIC_HEADERS.error, error.code);
   const mayRepeat = error.retryable && (status === 429 || status === 503 || status === 507);
   if (mayRepeat) headers.set("retry-after", String(Math.max(1, Math.ceil(retryAfterSeconds))));
+  if (status === 405 && parts.required !== undefined && !headers.has("allow")) {
+    headers.set("allow", parts.required);
+  }
   if (status === 401) headers.set("www-authenticate", "Bearer");
   const body = {
     error: {

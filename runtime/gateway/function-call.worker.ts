@@ -11,6 +11,7 @@ import {
   type CallReply,
   type FunctionRoute,
   IsolaError,
+  LIMITS,
   type NamespaceRoute,
   PRIVATE_PREFIX,
   PUBLIC_HEADERS,
@@ -29,6 +30,7 @@ import {
 import { countedStream } from "./body-stream.worker.ts";
 import { Departure, type Dispatched, type Dispatcher } from "./dispatcher.worker.ts";
 import { errorResponse } from "./error-response.ts";
+import { discardRefused } from "./request-body.ts";
 import type { GatewayState } from "./state.worker.ts";
 
 export interface FunctionCall {
@@ -89,6 +91,7 @@ export async function callFunction(
     end(canceled());
   });
   try {
+    checkLength(running);
     const dispatched = await dispatcher.dispatch({
       envelope: running.envelope,
       target: call.target,
@@ -107,11 +110,24 @@ export async function callFunction(
     const error = toIsolaError(thrown, `call ${name}`);
     state.hub.refused(error.code);
     end({ ...canceled(), outcome: outcomeOf(error), status: error.status });
+    await discardRefused(request);
     return errorResponse(error, {
       callId: running.envelope.id,
       headers: publicHeaders(new Headers(), running, WARM_REPLY, 0),
     });
   }
+}
+
+/** A data function holds its input whole: what is announced as too large is not sent to it. */
+function checkLength({ call, bytesIn }: Running): void {
+  if (bytesIn <= LIMITS.dataBodyMaxBytes) return;
+  const { form } = call.target;
+  if (form === "http" || form === "entrypoint") return;
+  throw new IsolaError("BODY_TOO_LARGE", {
+    attempted: `call ${call.route.name}`,
+    found: `a body of ${bytesIn} bytes`,
+    required: `at most ${LIMITS.dataBodyMaxBytes} bytes`,
+  });
 }
 
 function begin(
@@ -202,9 +218,7 @@ async function faultAnswer(
     | { error?: unknown; thrown?: unknown }
     | undefined;
   const data = parseErrorData(body?.error);
-  const error = data
-    ? IsolaError.fromData(data)
-    : new IsolaError("INTERNAL", { attempted: "read a cell's answer", found: "no error in it" });
+  const error = data ? IsolaError.fromData(data) : unreadable(running, reply);
   dispatched.release(true);
   const { queueMs } = dispatched;
   end({ outcome: outcomeOf(error), status: error.status, bytesOut: 0, queueMs, reply });
@@ -213,6 +227,12 @@ async function faultAnswer(
     headers: publicHeaders(new Headers(), running, reply, queueMs),
     ...(body?.thrown !== undefined && running.call.showsThrown ? { detail: body.thrown } : {}),
   });
+}
+
+/** The head says which error it is, if the body was cut off. */
+function unreadable({ call }: Running, { error = "INTERNAL" }: CallReply): IsolaError {
+  const attempted = `call ${call.route.name}`;
+  return new IsolaError(error, { attempted, found: "an answer of the cell that was cut off" });
 }
 
 /** A function's own failure is shown by name and call id only; the rest is in its logs. */

@@ -13,6 +13,7 @@ import type { Dispatcher } from "./dispatcher.worker.ts";
 import { errorResponse } from "./error-response.ts";
 import { type FunctionCall, callFunction } from "./function-call.worker.ts";
 import { type ResolvedPath, pathOf, resolvePath } from "./resolve-call.ts";
+import { discardRefused } from "./request-body.ts";
 import type { GatewayState } from "./state.worker.ts";
 
 /** Prefix of every token that the platform makes; such a token never reaches a function. */
@@ -35,6 +36,7 @@ export async function handlePublic(
     state.housekeep(ctx);
     return await callFunction(state, dispatcher, request, ctx, call);
   } catch (thrown) {
+    await discardRefused(request);
     return errorResponse(toIsolaError(thrown, "answer a request"));
   }
 }

@@ -1,6 +1,9 @@
 /** Input of a data function out of an HTTP request (INTERFACE §5). */
 import { IsolaError, LIMITS } from "../../contract/index.ts";
 
+/** Bytes of a body over the limit that are read all the same. */
+const DISCARD_MAX_BYTES = 128 * 1024 * 1024;
+
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]);
 
 /**
@@ -99,8 +102,6 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 
 async function readBytes(request: Request): Promise<Uint8Array> {
   if (!request.body) return new Uint8Array(0);
-  const declared = Number(request.headers.get("content-length") ?? 0);
-  if (declared > LIMITS.dataBodyMaxBytes) refuseSize(declared);
   const chunks: Uint8Array[] = [];
   let size = 0;
   const reader = (request.body as ReadableStream<Uint8Array>).getReader();
@@ -108,12 +109,12 @@ async function readBytes(request: Request): Promise<Uint8Array> {
     const { done, value } = await reader.read();
     if (done) break;
     size += value.byteLength;
-    if (size > LIMITS.dataBodyMaxBytes) {
-      await reader.cancel();
-      refuseSize(size);
-    }
-    chunks.push(value);
+    if (size <= LIMITS.dataBodyMaxBytes) chunks.push(value);
+    else chunks.length = 0;
+    // Read on within a bound: a client that is still sending sees no answer when it is cut off.
+    if (size > LIMITS.dataBodyMaxBytes + DISCARD_MAX_BYTES) await reader.cancel();
   }
+  if (size > LIMITS.dataBodyMaxBytes) refuseSize();
   return join(chunks, size);
 }
 
@@ -129,10 +130,10 @@ function join(chunks: readonly Uint8Array[], size: number): Uint8Array {
   return whole;
 }
 
-function refuseSize(size: number): never {
+function refuseSize(): never {
   throw new IsolaError("BODY_TOO_LARGE", {
     attempted: "read the input of a data function",
-    found: `${size} bytes or more`,
+    found: "a body that is larger",
     required: `at most ${LIMITS.dataBodyMaxBytes} bytes`,
   });
 }
