@@ -2,7 +2,6 @@
  * A platform whose gateway and cell are the stand-ins in test/fixtures/host: the host's own work
  * with real processes, and nothing else.
  */
-import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 import type { Platform, PlatformEvent, PlatformOptions } from "../../runtime/host/index.ts";
@@ -13,6 +12,8 @@ import {
   startPlatformWith,
   workerBuildOptions,
 } from "../../runtime/host/internal.ts";
+
+export { processesOf } from "./process-list.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 
@@ -75,20 +76,4 @@ export async function startFixturePlatform(
     get,
     told: async () => JSON.parse((await get("/told")).text) as Record<string, unknown[]>,
   };
-}
-
-/** Processes whose command line names the folder, and that are no zombies. */
-export function processesOf(folder: string): number[] {
-  const pids = readdirSync("/proc")
-    .map(Number)
-    .filter((pid) => pid > 0);
-  return pids.filter((pid) => {
-    try {
-      const command = readFileSync(`/proc/${pid}/cmdline`, "utf8");
-      const [, state] = /\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8")) ?? [];
-      return command.includes(folder) && state !== "Z" && pid !== process.pid;
-    } catch {
-      return false;
-    }
-  });
 }

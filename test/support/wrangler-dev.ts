@@ -1,0 +1,102 @@
+/** The collapsed form under `wrangler dev`, as `npx wrangler dev` starts it. */
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { processesOfGroup } from "./process-list.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+const WRANGLER = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
+const START_TIMEOUT_MS = 45_000;
+const END_TIMEOUT_MS = 5_000;
+
+export interface WranglerDev {
+  readonly publicUrl: string;
+  readonly adminUrl: string;
+  readonly adminToken: string;
+  stop(): Promise<void>;
+}
+
+/** Environment in which wrangler keeps its files in `folder` and asks nobody. */
+export function wranglerEnvironment(folder: string): Record<string, string> {
+  return {
+    PATH: `${join(ROOT, "node_modules/.bin")}:${process.env["PATH"] ?? ""}`,
+    HOME: folder,
+    XDG_CONFIG_HOME: join(folder, "config"),
+    CI: "1",
+    WRANGLER_SEND_METRICS: "false",
+    WRANGLER_LOG_PATH: join(folder, "wrangler-logs"),
+  };
+}
+
+export async function startWrangler(folder: string): Promise<WranglerDev> {
+  const port = String(await freePort());
+  const adminToken = randomBytes(16).toString("hex");
+  const sealKey = randomBytes(32).toString("base64");
+  const child = spawn(
+    process.execPath,
+    [
+      WRANGLER,
+      ...["dev", "--port", port, "--ip", "127.0.0.1", "--inspector-port", "0"],
+      ...["--persist-to", join(folder, "state"), "--show-interactive-dev-session=false"],
+      ...["--var", `ISOLA_ADMIN_TOKEN:${adminToken}`, "--var", `ISOLA_SEAL_KEY:${sealKey}`],
+    ],
+    // A group of its own: wrangler's children are ended with it.
+    {
+      cwd: ROOT,
+      env: wranglerEnvironment(folder),
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
+    },
+  );
+  let output = "";
+  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  const group = child.pid ?? 0;
+  const stop = (): Promise<void> => endGroup(group);
+  try {
+    await answers(`http://127.0.0.1:${port}/healthz`, () => child.exitCode !== null);
+  } catch {
+    await stop();
+    throw new Error(`wrangler dev did not start:\n${output}`);
+  }
+  return {
+    publicUrl: `http://127.0.0.1:${port}`,
+    adminUrl: `http://admin.localhost:${port}`,
+    adminToken,
+    stop,
+  };
+}
+
+async function answers(url: string, hasEnded: () => boolean): Promise<void> {
+  const untilMs = performance.now() + START_TIMEOUT_MS;
+  for (;;) {
+    const answer = await fetch(url, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);
+    if (answer?.ok === true) return;
+    if (hasEnded() || performance.now() > untilMs) throw new Error("no answer");
+    await new Promise((go) => setTimeout(go, 100));
+  }
+}
+
+/** SIGTERM, then SIGKILL; resolves when no process of the group is left. */
+async function endGroup(group: number): Promise<void> {
+  const untilMs = performance.now() + END_TIMEOUT_MS;
+  let signal: NodeJS.Signals = "SIGTERM";
+  while (processesOfGroup(group).length > 0) {
+    try {
+      process.kill(-group, signal);
+    } catch {
+      return;
+    }
+    await new Promise((go) => setTimeout(go, 100));
+    if (performance.now() > untilMs) signal = "SIGKILL";
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
