@@ -2,6 +2,7 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import type { Readable } from "node:stream";
 import { LineReader } from "./line-reader.ts";
+import { OutputPipe } from "./output-pipe.ts";
 import type { Timers } from "./system-timers.ts";
 
 export interface ChildSpec {
@@ -9,6 +10,8 @@ export interface ChildSpec {
   readonly environment: Readonly<Record<string, string>>;
   /** Descriptors the child gets from 3 on. */
   readonly descriptors: readonly number[];
+  /** Where its standard output gets a name; the folder is the host's own. */
+  readonly outputPath: string;
   readonly takeOutput: (line: string) => void;
   readonly takeError: (line: string) => void;
   readonly takeExit: (exit: ChildExit) => void;
@@ -21,6 +24,8 @@ export interface ChildExit {
 
 export interface Child {
   readonly pid: number;
+  /** Takes what it has written so far, before anything is concluded from its silence. */
+  readOutput(): void;
   kill(signal: "SIGTERM" | "SIGKILL"): void;
 }
 
@@ -38,26 +43,9 @@ function withUmask<T>(run: () => T): T {
   }
 }
 
-/**
- * Pause between two reads of a child that writes a line per call: a wake-up per line cost the
- * host 45 µs of CPU a call. The socket's buffer holds many times what comes meanwhile.
- */
-const READ_PAUSE_MS = 20;
-/** A read this long found more than one buffer: the rest is fetched at once. */
-const READ_FULL_BYTES = 60 * 1_024;
-
-function readLines(
-  stream: Readable | null,
-  take: (line: string) => void,
-  timers: Timers,
-): LineReader {
+function readLines(stream: Readable | null, take: (line: string) => void): LineReader {
   const reader = new LineReader(take);
-  stream?.on("data", (chunk: Buffer) => {
-    reader.push(chunk);
-    if (chunk.byteLength >= READ_FULL_BYTES) return;
-    stream.pause();
-    timers.after(READ_PAUSE_MS, () => stream.resume());
-  });
+  stream?.on("data", (chunk: Buffer) => reader.push(chunk));
   stream?.on("error", () => undefined);
   return reader;
 }
@@ -70,18 +58,22 @@ const exitOf = (code: number | null, signal: string | null): ChildExit => ({
 /** Undefined if the system refused; `takeExit` is then called all the same. */
 export function spawnChild(spec: ChildSpec, timers: Timers): Child | undefined {
   const [file = "", ...args] = spec.command;
-  const stdio: StdioOptions = ["ignore", "pipe", "pipe", ...spec.descriptors];
+  const output = OutputPipe.create(spec.outputPath, spec.takeOutput, timers);
+  const stdout = output?.writeDescriptor ?? "pipe";
+  const stdio: StdioOptions = ["ignore", stdout, "pipe", ...spec.descriptors];
   // A group of its own: Ctrl-C in the terminal reaches the host alone, which then drains.
   const options = { stdio, env: { ...spec.environment }, detached: true };
   const child: ChildProcess = withUmask(() => spawn(file, args, options));
+  output?.release();
   const readers = [
-    readLines(child.stdout, spec.takeOutput, timers),
-    readLines(child.stderr, spec.takeError, timers),
+    readLines(child.stdout, spec.takeOutput),
+    readLines(child.stderr, spec.takeError),
   ];
   let settled = false;
   const settle = (exit: ChildExit): void => {
     if (settled) return;
     settled = true;
+    output?.finish();
     for (const reader of readers) reader.end();
     spec.takeExit(exit);
   };
@@ -94,5 +86,7 @@ export function spawnChild(spec: ChildSpec, timers: Timers): Child | undefined {
     timers.after(OUTPUT_BOUND_MS, () => settle(exitOf(code, signal)));
   });
   const { pid } = child;
-  return pid === undefined ? undefined : { pid, kill: (signal) => void child.kill(signal) };
+  if (pid === undefined) return undefined;
+  const readOutput = (): void => output?.look();
+  return { pid, readOutput, kill: (signal) => void child.kill(signal) };
 }

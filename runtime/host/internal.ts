@@ -2,6 +2,7 @@
 export { NO_CAPABILITIES, findCapabilities, type Capabilities } from "./capabilities.ts";
 export { quote, renderConfig } from "./capnp.ts";
 export { BLOCK_BOUND_MS } from "./cell-process.ts";
+export { spawnChild, type ChildExit } from "./child.ts";
 export { findCgroupPlace, parseMounts, parseOwnGroups } from "./cgroup.ts";
 export { cellConfig, egressConfig, gatewayConfig } from "./config.ts";
 export { crumbText, parseCrumbs, type Crumb } from "./crumbs.ts";
