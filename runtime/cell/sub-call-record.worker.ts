@@ -2,10 +2,13 @@
 import {
   type CallEnvelope,
   type CallOutcome,
+  type CallRecord,
+  ERRORS,
   type RouteTarget,
   type RunResult,
   parseTraceparent,
 } from "../contract/index.ts";
+import { spanOfCall } from "../telemetry/index.ts";
 import type { Cell } from "./cell.worker.ts";
 
 export interface SubCallFacts {
@@ -20,47 +23,31 @@ export interface SubCallFacts {
 
 export function recordSubCall(cell: Cell, ctx: ExecutionContext, facts: SubCallFacts): void {
   const { envelope, caller, target, result, startedAtMs } = facts;
-  const endedAtMs = cell.now();
-  const outcome = outcomeOf(result);
-  cell.telemetry.addCall(ctx, {
+  const wallMs = cell.now() - startedAtMs;
+  const record: CallRecord = {
     callId: envelope.id,
     parentCallId: caller.id,
     namespace: envelope.ns,
     function: envelope.fn,
     version: envelope.v,
     backend: target.backend,
-    outcome,
-    status: result.ok ? 200 : 500,
+    outcome: outcomeOf(result),
+    status: result.ok ? 200 : ERRORS[result.error.code].status,
     cold: facts.cold,
     startedAtMs,
-    wallMs: endedAtMs - startedAtMs,
+    wallMs,
     queueMs: 0,
     loadMs: facts.loadMs,
-    runMs: endedAtMs - startedAtMs - facts.loadMs,
+    runMs: wallMs - facts.loadMs,
+    // Values move between isolates of one process: nothing is sent.
     bytesIn: 0,
     bytesOut: 0,
     memoryMb: target.memoryMb,
-  });
+  };
+  cell.telemetry.addCall(ctx, record);
   const own = parseTraceparent(envelope.tp);
-  const parent = parseTraceparent(caller.tp);
-  if (!own || !own.sampled) return;
-  cell.telemetry.addSpan(ctx, {
-    traceId: own.traceId,
-    spanId: own.spanId,
-    ...(parent ? { parentSpanId: parent.spanId } : {}),
-    name: `call ${envelope.fn}`,
-    kind: "internal",
-    startedAtMs,
-    endedAtMs,
-    ...(result.ok ? {} : { error: result.error.code }),
-    attributes: {
-      "isola.namespace": envelope.ns,
-      "isola.function": envelope.fn,
-      "isola.version": envelope.v,
-      "isola.call_id": envelope.id,
-      "isola.cold": facts.cold,
-    },
-  });
+  if (own)
+    cell.telemetry.addSpan(ctx, spanOfCall(record, own, parseTraceparent(caller.tp)?.spanId));
 }
 
 function outcomeOf(result: RunResult): CallOutcome {
