@@ -4,3 +4,4 @@ export { createTelemetryHub } from "./create-telemetry-hub.ts";
 export { TELEMETRY_LIMITS } from "./limits.ts";
 export { createOtlpExporter, type OtlpExporter } from "./otlp-exporter.ts";
 export type { MetricsGauges, TelemetryHub } from "./telemetry-hub.ts";
+export { spanOfCall } from "./spans.ts";
