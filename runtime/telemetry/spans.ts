@@ -10,7 +10,7 @@ const CALL_ATTRIBUTE = "isola.call_id";
 const FUNCTION_ATTRIBUTE = "isola.function";
 
 /** The span of a finished call. */
-function spanOfCall(record: CallRecord, trace: TraceContext, parentSpanId?: string): Span {
+export function spanOfCall(record: CallRecord, trace: TraceContext, parentSpanId?: string): Span {
   const isFault = record.outcome !== "ok" && record.outcome !== "canceled";
   return {
     traceId: trace.traceId,
