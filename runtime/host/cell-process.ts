@@ -74,6 +74,7 @@ export class CellProcess {
     this.process = new SupervisedProcess(this.#role(), {
       timers: around.timers,
       now: () => around.clock.now(),
+      outputPath: around.layout.outputPipe(this.name),
       logFile: this.#log.path,
     });
   }
@@ -107,6 +108,8 @@ export class CellProcess {
     const thread = readMainThread(pid);
     if (thread === undefined) return;
     const atMs = this.#parts.around.timers.monotonicMs();
+    // What it wrote counts before its silence does.
+    this.process.readOutput();
     const decision = this.#watch.sample({ atMs, cpuMs: thread.cpuMs, state: thread.state });
     if (decision.kind === "none") return;
     this.#parts.around.event("warn", this.name, `ended by the watchdog: ${decision.cause}`);

@@ -116,6 +116,10 @@ export class Layout {
   egress(): string {
     return join(this.socketRoot, "egress", "egress.sock");
   }
+  /** In the host's own folder: nobody else opens it by name. */
+  outputPipe(name: ProcessName): string {
+    return join(this.runDir, "host", `${name}.out`);
+  }
   host(): string {
     return join(this.socketRoot, "host", "host.sock");
   }

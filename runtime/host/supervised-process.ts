@@ -38,6 +38,8 @@ export interface ProcessRole {
 export interface ProcessSurroundings {
   readonly timers: Timers;
   readonly now: () => number;
+  /** Where its output's pipe lies. */
+  readonly outputPath: string;
   /** Where to look when it does not start. */
   readonly logFile: string;
 }
@@ -106,6 +108,11 @@ export class SupervisedProcess {
     return stopped;
   }
 
+  /** Takes what the child has written so far. */
+  readOutput(): void {
+    this.#child?.readOutput();
+  }
+
   /** Ends the child at once; its role learns of it by `exited`. */
   kill(): void {
     this.#child?.kill("SIGKILL");
@@ -167,6 +174,7 @@ export class SupervisedProcess {
     const child = spawnChild(
       {
         ...prepared,
+        outputPath: this.#around.outputPath,
         takeOutput: (line) => this.#role.output(line),
         takeError: (line) => this.#takeError(line),
         takeExit: (exit) => this.#takeExit(exit),

@@ -44,6 +44,7 @@ export function trustedProcess(parts: TrustedParts): SupervisedProcess {
   return new SupervisedProcess(role, {
     timers: around.timers,
     now: () => around.clock.now(),
+    outputPath: around.layout.outputPipe(name),
     logFile: log.path,
   });
 }

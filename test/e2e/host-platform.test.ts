@@ -2,7 +2,6 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { IsolaError } from "../../runtime/contract/index.ts";
 import type { PlatformOptions } from "../../runtime/host/index.ts";
@@ -18,6 +17,7 @@ import {
   startFixturePlatform,
 } from "../support/fixture-platform.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
+import { until } from "../support/until.ts";
 
 async function start(
   options: Partial<PlatformOptions> = {},
@@ -51,15 +51,6 @@ const dedicate = (platform: FixturePlatform, cells: number) =>
 async function heard(platform: FixturePlatform, path: string): Promise<readonly unknown[]> {
   const told = await platform.told().catch(() => undefined);
   return told?.[path] ?? [];
-}
-
-async function until(what: () => boolean | Promise<boolean>, boundMs = 10_000): Promise<number> {
-  const fromMs = performance.now();
-  while (performance.now() - fromMs < boundMs) {
-    if (await what()) return performance.now() - fromMs;
-    await sleep(10);
-  }
-  throw new Error(`not so within ${boundMs} ms: ${what.toString()}`);
 }
 
 describe("a platform", () => {
