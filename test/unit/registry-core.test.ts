@@ -261,7 +261,7 @@ function perform(core: RegistryCore, one: Step, since: number): unknown {
 
 describe("routing changes", () => {
   it("bring a table to the registry's own state, also when some answers are lost", () => {
-    const steps = fc.array(fc.tuple(step, fc.boolean()), { maxLength: 60 });
+    const steps = fc.array(fc.tuple(step, fc.boolean()), { maxLength: 60, size: "max" });
     fc.assert(
       fc.property(steps, (list) => {
         const core = newCore();

@@ -18,7 +18,7 @@ const moves = fc.array(
     version: fc.integer({ min: 1, max: 12 }),
     percent: fc.integer({ min: 0, max: 100 }),
   }),
-  { maxLength: 40 },
+  { maxLength: 40, size: "max" },
 );
 
 function expectWhole(shares: readonly Share[]): void {
