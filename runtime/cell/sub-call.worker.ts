@@ -14,6 +14,7 @@ import {
   type FunctionRoute,
   IsolaError,
   LIMITS,
+  PROBATION_SLOT,
   type RouteTarget,
   type RunResult,
   type ScopeCallOptions,
@@ -219,8 +220,10 @@ function earlier(a: number, b: number): number {
   return Math.min(a, b);
 }
 
+/** In the probation cell a suspect's suspects stay with it: its one place is taken by their caller. */
 function mustLeave(cell: Cell, envelope: CallEnvelope, target: RouteTarget): boolean {
   if (target.quarantined || target.backend !== "isolate") return true;
+  if (cell.bindings.slot === PROBATION_SLOT) return false;
   return cell.suspects.has(suspectKey(envelope.ns, envelope.fn, envelope.v));
 }
 

@@ -62,6 +62,7 @@ async function route(
       state.hostMetrics = await request.json<HostMetrics>();
       // The pulse of a platform that nobody calls: what waits for an event is seen to here.
       state.housekeep(ctx);
+      if (!dispatcher.suspects.isTold) ctx.waitUntil(tellSuspects(parts));
       return noContent();
     case GATEWAY_CONTROL.drain:
       await drain(parts);
@@ -93,9 +94,9 @@ async function takeVerdict(
   );
 }
 
-/** Cells must not run calls between functions of suspects themselves. */
+/** Cells must not run calls between functions of suspects themselves; the acquitted come back. */
 export async function tellSuspects({ state, dispatcher }: ControlParts): Promise<void> {
-  const body = JSON.stringify({ suspects: dispatcher.suspects.keys });
+  const body = JSON.stringify({ suspects: dispatcher.suspects.tell() });
   await Promise.allSettled(
     state.cells.liveSlots().map(async (slot) => {
       const response = await state.bindings

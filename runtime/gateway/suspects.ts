@@ -19,6 +19,18 @@ export class Suspects {
   readonly #suspects = new Set<SuspectKey>();
   readonly #convictions = new Map<SuspectKey, number[]>();
   #convictionCount = 0;
+  #isTold = true;
+
+  /** False while the cells have not been told of the last change. */
+  get isTold(): boolean {
+    return this.#isTold;
+  }
+
+  /** The keys, for the cells that are about to be told. */
+  tell(): readonly SuspectKey[] {
+    this.#isTold = true;
+    return this.keys;
+  }
 
   get keys(): readonly SuspectKey[] {
     return [...this.#suspects];
@@ -46,9 +58,11 @@ export class Suspects {
     const before = this.#suspects.size;
     const named = verdict.suspects.map(({ key }) => key);
     for (const key of [...named, ...streaming]) this.#suspects.add(key);
+    if (this.#suspects.size !== before) this.#isTold = false;
     const convicted = verdict.convicted;
     if (convicted === undefined) return { changed: this.#suspects.size !== before };
     this.#suspects.add(convicted);
+    this.#isTold = false;
     this.#convictionCount += 1;
     const recent = (this.#convictions.get(convicted) ?? []).filter(
       (atMs) => verdict.atMs - atMs < LIMITS.convictionWindowMs,
@@ -62,12 +76,14 @@ export class Suspects {
 
   /** A call of the version ended in the probation cell, which lives (W2). */
   acquit(key: SuspectKey): boolean {
-    return this.#suspects.delete(key);
+    const wasSuspect = this.#suspects.delete(key);
+    if (wasSuspect) this.#isTold = false;
+    return wasSuspect;
   }
 
   /** Released by hand, or gone: its record is clean. */
   forget(key: SuspectKey): void {
-    this.#suspects.delete(key);
+    this.acquit(key);
     this.#convictions.delete(key);
   }
 }
