@@ -7,6 +7,7 @@ import {
 } from "../contract/index.ts";
 import { type AdminCall, type AdminRoute, items, json, noContent } from "./admin-route.worker.ts";
 import { deployFunction } from "./deploy.worker.ts";
+import { gatewayOf } from "./gateway.worker.ts";
 import { readJson } from "./request-body.ts";
 import { integer, optional, parseFields } from "./request-fields.ts";
 import { usageReport } from "./usage-report.worker.ts";
@@ -74,6 +75,8 @@ export const FUNCTION_ROUTES: readonly AdminRoute[] = [
     needs: "operate",
     handle: async (call) => {
       await call.state.change("release", keyOf(call), call.background);
+      const { dispatcher } = gatewayOf(() => call.state.bindings);
+      dispatcher.suspects.forgetFunction(call.namespace, call.param("name"));
       return json(await describe(call));
     },
   },

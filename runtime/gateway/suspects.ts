@@ -6,7 +6,7 @@
  * W3 `convictionsToQuarantine` convictions within `convictionWindowMs` quarantine the version; an
  *    innocent that shared a cell with a culprit is never quarantined.
  */
-import { LIMITS, type SuspectKey, type Verdict } from "../contract/index.ts";
+import { LIMITS, type SuspectKey, type Verdict, suspectKey } from "../contract/index.ts";
 
 export interface VerdictEffect {
   /** The set of suspects changed: cells must know. */
@@ -79,6 +79,14 @@ export class Suspects {
     const wasSuspect = this.#suspects.delete(key);
     if (wasSuspect) this.#isTold = false;
     return wasSuspect;
+  }
+
+  /** Every version of a function: its record is clean. */
+  forgetFunction(namespace: string, name: string): void {
+    const prefix = suspectKey(namespace, name, 0).slice(0, -1);
+    for (const key of [...this.#suspects, ...this.#convictions.keys()]) {
+      if (key.startsWith(prefix)) this.forget(key);
+    }
   }
 
   /** Released by hand, or gone: its record is clean. */

@@ -47,6 +47,16 @@ describe("suspects", () => {
     expect(verdicts.at(-1)?.quarantine).toBeUndefined();
   });
 
+  it("forgets every version of a function that is released by hand", () => {
+    const suspects = new Suspects();
+    suspects.take(alone("a/f@1"), []);
+    suspects.take(alone("a/f@1"), []);
+    suspects.take(shared(["a/f2@1"]), []);
+    suspects.forgetFunction("a", "f");
+    expect(suspects.keys).toEqual(["a/f2@1"]);
+    expect(suspects.take(alone("a/f@1"), []).quarantine).toBeUndefined();
+  });
+
   it("suspects versions that were still streaming from the dead cell", () => {
     const suspects = new Suspects();
     expect(suspects.take(shared([]), ["a/stream@2"]).changed).toBe(true);
