@@ -1,6 +1,8 @@
 /** Output of child processes: everything is read, and soon; the child never waits for its reader. */
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type ChildExit, spawnChild, systemTimers } from "../../runtime/host/internal.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 
 interface Ran {
   readonly output: readonly string[];
@@ -11,6 +13,7 @@ interface Ran {
 
 /** Runs a shell script to its end. */
 function run(script: string): Promise<Ran> {
+  const folder = temporaryFolder();
   const [output, errors]: [string[], string[]] = [[], []];
   const beganMs = performance.now();
   return new Promise((resolve) => {
@@ -18,6 +21,7 @@ function run(script: string): Promise<Ran> {
       command: ["sh", "-c", script],
       environment: { PATH: process.env["PATH"] ?? "" },
       descriptors: [],
+      outputPath: join(folder, "out"),
       takeOutput: (line: string) => void output.push(line),
       takeError: (line: string) => void errors.push(line),
       takeExit: (exit: ChildExit) =>
