@@ -23,9 +23,10 @@ export async function handleControl(
   const { pathname } = new URL(request.url);
   switch (pathname) {
     case CELL_CONTROL.ping:
+      ctx.waitUntil(sweep(cell));
       return Response.json(status(cell));
     case CELL_CONTROL.routing:
-      await applyRouting(cell, await request.json<RoutingChange>(), ctx);
+      await applyRouting(cell, await request.json<RoutingChange>());
       return noContent();
     case CELL_CONTROL.probe:
       return Response.json(await probe(cell, await request.json<ProbeRequest>()));
@@ -55,17 +56,20 @@ function status(cell: Cell): CellStatus {
   return { slot, inFlight: cell.live.size, ...cell.isolates.stats };
 }
 
-async function applyRouting(
-  cell: Cell,
-  change: RoutingChange,
-  ctx: ExecutionContext,
-): Promise<void> {
+/** Lets go of isolates that routing does not lead to any more. */
+async function sweep(cell: Cell): Promise<void> {
+  const table = await cell.routing().catch(() => undefined);
+  await cell.isolates.sweep(({ supply, secretsGeneration }) => {
+    const route = table?.route(supply.namespace, supply.name);
+    const target = route?.targets.find(({ version }) => version === supply.version);
+    return table === undefined || target?.secretsGeneration === secretsGeneration;
+  });
+}
+
+async function applyRouting(cell: Cell, change: RoutingChange): Promise<void> {
   // Read first: a change on top of nothing would hide the namespaces that did not change.
   await cell.routing();
   cell.table.apply(change);
-  if (change.collected.length > 0) {
-    ctx.waitUntil(cell.isolates.drop(change.namespace, change.collected));
-  }
 }
 
 function relieve(cell: Cell, report: PressureReport): Promise<number> {

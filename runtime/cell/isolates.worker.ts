@@ -45,6 +45,7 @@ export interface LoadedIsolate {
   readonly key: string;
   readonly loaderId: string;
   readonly supply: VersionSupply;
+  readonly secretsGeneration: number;
   /** Asked by the loader only if it lost the entry (the tenant ended its own isolate). */
   readonly code: () => Promise<WorkerLoaderWorkerCode>;
 }
@@ -131,16 +132,16 @@ export class Isolates {
     return this.#evict(this.#ledger.idlest(count));
   }
 
-  /** Drops the isolates of versions that nothing names any more, unless they are busy. */
-  drop(
-    namespace: string,
-    collected: readonly { name: string; version: number }[],
-  ): Promise<number> {
-    const prefixes = collected.map((one) => `${suspectKey(namespace, one.name, one.version)}#`);
-    const keys = [...this.#isolates.keys()].filter((key) =>
-      prefixes.some((prefix) => key.startsWith(prefix)),
-    );
-    return this.#evict(keys.filter((key) => this.#ledger.isIdle(key)));
+  /**
+   * Drops idle isolates that no new call would come to: collected versions, former secrets. Those
+   * that are busy leave at a later sweep.
+   */
+  sweep(isCurrent: (isolate: LoadedIsolate) => boolean): Promise<number> {
+    const stale: string[] = [];
+    for (const [key, isolate] of this.#isolates) {
+      if (isolate.kind === "loaded" && !isCurrent(isolate)) stale.push(key);
+    }
+    return this.#evict(stale);
   }
 
   #startLoad(key: string, call: CallEnvelope): Promise<LoadedIsolate> {
@@ -169,7 +170,14 @@ export class Isolates {
     let fetched: WorkerLoaderWorkerCode | undefined = first;
     this.#loads += 1;
     const loaderId = `${key}#${this.#loads}`;
-    const isolate: LoadedIsolate = { kind: "loaded", key, loaderId, supply, code };
+    const isolate: LoadedIsolate = {
+      kind: "loaded",
+      key,
+      loaderId,
+      supply,
+      secretsGeneration: call.sg,
+      code,
+    };
     const suspect = suspectKey(ns, fn, v);
     writeCrumb(this.#bindings.mark, `I ${suspect}`);
     try {
