@@ -35,7 +35,7 @@ import { readRelease, workerdPath } from "./release.ts";
 import type { SupervisedProcess } from "./supervised-process.ts";
 import type { PlatformEvent, Surroundings } from "./surroundings.ts";
 import { type Cancel, type Timers, systemTimers, within } from "./system-timers.ts";
-import { trustedProcess } from "./trusted-process.ts";
+import { DEATHS_MAX, trustedProcess, watchHeartbeat } from "./trusted-process.ts";
 import { certificateEnvironment } from "./certificates.ts";
 import { UnixClient } from "./unix-http.ts";
 import { type WorkerName, bundleWorker } from "./worker-bundle.ts";
@@ -201,11 +201,14 @@ class RunningPlatform {
       restartCell: (slot) => fleet.restart(slot),
       dedicate: (namespace, count) => fleet.dedicate(namespace, count),
     });
-    await this.#startTrusted(this.#makeEgress(around, programs.egress));
-    await this.#startTrusted(this.#makeGateway(around, programs.gateway));
+    const egress = this.#makeEgress(around, programs.egress);
+    await this.#startTrusted(egress);
+    const gateway = this.#makeGateway(around, programs.gateway);
+    await this.#startTrusted(gateway);
     this.#data.keepRegistry();
     await fleet.start();
     this.#startTimers();
+    this.#timers.push(watchHeartbeat(gateway, () => this.#link.isReady(), around));
     this.#writePidFile(layout);
   }
 
@@ -368,8 +371,16 @@ class RunningPlatform {
         // A gateway that starts knows no cells: it gets the report before anything else.
         if (life.phase === "up" && this.#fleet) this.#link.cells(this.#fleet.report());
         this.#link.setUp(life.phase === "up");
+        if (life.phase === "waiting" && life.failures >= DEATHS_MAX) this.#giveUp();
       },
     });
+  }
+
+  /** A platform without its gateway is none: better to end, and be started anew. */
+  #giveUp(): void {
+    const reason = `the gateway died ${DEATHS_MAX} times in a row`;
+    this.#event("error", "gateway", reason);
+    void this.#stop(reason);
   }
 
   async #startTrusted(process: SupervisedProcess): Promise<void> {

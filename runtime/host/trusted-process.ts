@@ -4,6 +4,13 @@ import type { ProcessName } from "./layout.ts";
 import type { Life } from "./lifecycle.ts";
 import { type ProcessRole, SupervisedProcess } from "./supervised-process.ts";
 import type { Surroundings } from "./surroundings.ts";
+import { type Cancel, within } from "./system-timers.ts";
+
+/** Deaths in a row after which a process that the platform needs is given up. */
+export const DEATHS_MAX = 8;
+
+/** A trusted process never holds its thread for long: silence of this length, twice, is its end. */
+const HEARTBEAT = { periodMs: 5_000, boundMs: 10_000, silences: 2 } as const;
 
 export interface TrustedParts {
   readonly name: ProcessName;
@@ -46,5 +53,29 @@ export function trustedProcess(parts: TrustedParts): SupervisedProcess {
     now: () => around.clock.now(),
     outputPath: around.layout.outputPipe(name),
     logFile: log.path,
+  });
+}
+
+/** Ends a process that no longer answers; its supervisor brings it back. */
+export function watchHeartbeat(
+  process: SupervisedProcess,
+  probe: () => Promise<boolean>,
+  around: Surroundings,
+): Cancel {
+  let silences = 0;
+  let asking = false;
+  return around.timers.every(HEARTBEAT.periodMs, () => {
+    if (asking || process.life.phase !== "up") return;
+    asking = true;
+    const { pid } = process;
+    const answer = probe().catch(() => true);
+    void within(around.timers, HEARTBEAT.boundMs, answer, false).then((answered) => {
+      asking = false;
+      silences = answered || process.pid !== pid ? 0 : silences + 1;
+      if (silences < HEARTBEAT.silences) return;
+      silences = 0;
+      around.event("error", process.name, "does not answer any more: ended");
+      process.kill();
+    });
   });
 }

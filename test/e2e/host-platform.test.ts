@@ -199,6 +199,23 @@ describe("a process that dies", () => {
     expect(told["/verdict"]).toMatchObject([{ slot: 0, cause: "CELL_LOST", suspects: [] }]);
   });
 
+  it("again and again, if it is the gateway, ends the platform", async () => {
+    const platform = await start();
+    let killing = true;
+    void (async () => {
+      while (killing) {
+        for (const pid of processesOf(`${platform.dataDir}/workerd/gateway/`)) {
+          process.kill(pid, "SIGKILL");
+        }
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    })();
+    const { reason } = await platform.exited;
+    killing = false;
+    expect(reason).toContain("gateway");
+    expect(processesOf(platform.dataDir)).toEqual([]);
+  });
+
   it("restarts on demand", async () => {
     const platform = await start();
     const before = cell(platform, 0)?.pid;

@@ -1,4 +1,4 @@
-/** Output of child processes: everything is read, and soon; the child never waits for its reader. */
+/** Output of child processes: all of it is read, and soon; no child waits for its reader. */
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type ChildExit, spawnChild, systemTimers } from "../../runtime/host/internal.ts";
