@@ -1,9 +1,10 @@
-/** Medians and spreads over rounds, and slopes. Rounds are few: the whole range is shown. */
+/** Medians and quartiles over rounds, and slopes. */
 
 export interface Spread {
   readonly median: number;
-  readonly min: number;
-  readonly max: number;
+  /** First and third quartile: between them lies the middle half of the rounds. */
+  readonly low: number;
+  readonly high: number;
   readonly rounds: number;
 }
 
@@ -18,8 +19,8 @@ export function quantile(values: readonly number[], fraction: number): number {
 export function spreadOf(values: readonly number[]): Spread {
   return {
     median: quantile(values, 0.5),
-    min: Math.min(...values),
-    max: Math.max(...values),
+    low: quantile(values, 0.25),
+    high: quantile(values, 0.75),
     rounds: values.length,
   };
 }

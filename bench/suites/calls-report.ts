@@ -13,8 +13,8 @@ const shown = (value: number): string => {
   return value.toFixed(value >= 100 ? 0 : 2);
 };
 
-const withRange = ({ median, min, max }: Spread): string =>
-  `${shown(median)} (${shown(min)}–${shown(max)})`;
+const withQuartiles = ({ median, low, high }: Spread): string =>
+  `${shown(median)} (${shown(low)}–${shown(high)})`;
 
 function tableOf(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) =>
@@ -31,7 +31,7 @@ function tableOf(rows: readonly (readonly string[])[]): string {
 }
 
 function callTable(journal: Journal): string {
-  const header = ["", "clients", "p50 ms", "p99 ms", "calls/s, median (range over rounds)"];
+  const header = ["", "clients", "p50 ms", "p99 ms", "calls/s, median (quartiles of rounds)"];
   const rows = [1, MANY_CLIENTS].flatMap((clients) =>
     TARGETS.map((target) => {
       const where = { phase: "calls", target, clients } as const;
@@ -42,7 +42,7 @@ function callTable(journal: Journal): string {
         String(clients),
         shown(of("p50Ms").median),
         shown(of("p99Ms").median),
-        withRange(of("callsPerSecond")),
+        withQuartiles(of("callsPerSecond")),
       ];
     }),
   );
@@ -74,7 +74,7 @@ function aimOf({ aim, unit }: Figure): string {
 function figureTable(figures: readonly Figure[]): string {
   const rows = figures.map((figure) => {
     const met = isMet(figure);
-    const value = figure.spread ? withRange(figure.spread) : shown(figure.value);
+    const value = figure.spread ? withQuartiles(figure.spread) : shown(figure.value);
     const judgement = met ? "met" : "MISSED";
     return [
       figure.name,

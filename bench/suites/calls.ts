@@ -13,7 +13,7 @@ import { provenance } from "../provenance.ts";
 import { wrkCallsPerSecond } from "../wrk.ts";
 import { reportOf } from "./calls-report.ts";
 import { measureBareDensity, measureDensity } from "./density.ts";
-import { faultsOf, figuresOf, isMet, series } from "./figures.ts";
+import { faultsOf, figuresOf, isMet } from "./figures.ts";
 import { runRounds, warmUp } from "./loads.ts";
 import { type CallsOptions, MANY_CLIENTS } from "./options.ts";
 import { measureBareStarts, measureStarts } from "./starts.ts";
@@ -116,17 +116,19 @@ async function measureTimes(bench: Bench, tell: (line: string) => void): Promise
 }
 
 /** The same load by another program: a generator that cannot keep up would show here. */
-async function crossCheck({ options, journal, prototype, isola }: Bench): Promise<void> {
-  for (const { name, url } of [prototype, isola]) {
-    const calls = await wrkCallsPerSecond(url, MANY_CLIENTS, options.manyClientsMs);
-    if (calls === undefined) return;
-    const where = { phase: "calls", target: name, clients: MANY_CLIENTS } as const;
+async function crossCheck({ options, journal, generator, targets }: Bench): Promise<void> {
+  const durationMs = 2 * options.manyClientsMs;
+  for (const { name, url } of targets) {
+    const plan = { kind: "closed", url, clients: MANY_CLIENTS, durationMs } as const;
+    const { ok, elapsedMs } = await generator.run(plan);
+    const callsPerSecond = await wrkCallsPerSecond(url, MANY_CLIENTS, durationMs);
+    if (callsPerSecond === undefined) return;
     journal.add({
       type: "wrk",
       target: name,
       clients: MANY_CLIENTS,
-      callsPerSecond: calls,
-      ownCallsPerSecond: Math.max(...series(journal, where, "callsPerSecond")),
+      callsPerSecond,
+      ownCallsPerSecond: (ok * 1000) / elapsedMs,
     });
   }
 }

@@ -1,4 +1,7 @@
-/** How much a run of `calls` measures; `--quick` shows trends in under a minute. */
+/**
+ * How much a run of `calls` measures; `--quick` shows trends in under a minute. Many short rounds
+ * rather than few long ones: a neighbour's load then meets all targets alike.
+ */
 export interface CallsOptions {
   readonly rounds: number;
   readonly warmUpMs: number;
@@ -14,26 +17,26 @@ export interface CallsOptions {
 }
 
 export const FULL: CallsOptions = {
-  rounds: 6,
-  warmUpMs: 2_000,
-  oneClientMs: 2_000,
-  manyClientsMs: 3_000,
+  rounds: 20,
+  warmUpMs: 3_000,
+  oneClientMs: 500,
+  manyClientsMs: 1_000,
   starts: 40,
   isolates: [1, 50, 200],
   functions: 1_000,
-  scaleRounds: 5,
+  scaleRounds: 15,
   quick: false,
 };
 
 export const QUICK: CallsOptions = {
-  rounds: 2,
-  warmUpMs: 800,
-  oneClientMs: 800,
-  manyClientsMs: 1_000,
+  rounds: 5,
+  warmUpMs: 1_000,
+  oneClientMs: 300,
+  manyClientsMs: 500,
   starts: 10,
   isolates: [1, 20, 60],
   functions: 200,
-  scaleRounds: 2,
+  scaleRounds: 4,
   quick: true,
 };
 

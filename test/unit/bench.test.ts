@@ -105,11 +105,11 @@ describe("the open loop", () => {
 });
 
 describe("statistics", () => {
-  it("interpolates quantiles and keeps the range of the rounds", () => {
+  it("interpolates quantiles and shows the middle half of the rounds", () => {
     expect(quantile([4, 1, 3, 2], 0.5)).toBe(2.5);
     expect(quantile([7], 0.99)).toBe(7);
     expect(quantile([], 0.5)).toBeNaN();
-    expect(spreadOf([3, 1, 2])).toEqual({ median: 2, min: 1, max: 3, rounds: 3 });
+    expect(spreadOf([5, 1, 2, 3, 4])).toEqual({ median: 3, low: 2, high: 4, rounds: 5 });
   });
 
   it("pairs ratios by round and finds a slope whatever the intercept", () => {
