@@ -1,8 +1,7 @@
 /** For tests alone: the parts behind the index. */
 export { storageError } from "./damage.ts";
 export { RegistryCore } from "./registry-core.ts";
-export { MIGRATIONS, TABLES } from "./schema.ts";
-export type { Sql, SqlRow, SqlValue } from "./sql.ts";
+export type { Sql, SqlRow } from "./sql.ts";
 export {
   previousVersion,
   primaryVersion,

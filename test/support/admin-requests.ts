@@ -46,6 +46,13 @@ export function answerOf(status: number, headers: Headers, text: string): Answer
   return { status, headers, text, body, code: error?.code };
 }
 
+/** What a listing lists; fails for what is none. */
+export function itemsOf(answer: Answer): Record<string, unknown>[] {
+  const items = answer.body?.["items"];
+  if (!Array.isArray(items)) throw new TypeError(`no listing: ${answer.text}`);
+  return items as Record<string, unknown>[];
+}
+
 export interface Module {
   readonly name: string;
   readonly content: string | Uint8Array<ArrayBuffer>;

@@ -23,6 +23,8 @@ export interface GatewayProcess {
   readonly dataDir: string;
   readonly pid: number;
   output(): string;
+  /** Supply sockets of three slots; the cells of the process have their own way. */
+  supplyUrl(slot: (typeof SUPPLY_SLOTS)[number]): string;
   /** Posts to the control entrypoint, as the host does; fails unless the gateway takes it. */
   control(path: string, body: unknown): Promise<unknown>;
   /** Ends the process at once; the data stays. */
@@ -37,6 +39,9 @@ export interface GatewayProcessOptions {
   /** Port of a server that stands where the host's socket is. */
   readonly hostPort?: number;
 }
+
+/** Slots with a supply socket that a test can speak on, as a cell that was taken over. */
+const SUPPLY_SLOTS = [0, 1, 99] as const;
 
 const workerd = createRequire(import.meta.url)("workerd") as { readonly default: string };
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -82,6 +87,7 @@ export async function startGateway(options: GatewayProcessOptions = {}): Promise
     return {
       adminUrl: `http://127.0.0.1:${String(ports.get("admin"))}`,
       publicUrl: `http://127.0.0.1:${String(ports.get("public"))}`,
+      supplyUrl: (slot) => `http://127.0.0.1:${String(ports.get(`supply-${String(slot)}`))}`,
       dataDir,
       pid: child.pid ?? 0,
       output: () => output,
@@ -129,6 +135,7 @@ const config :Workerd.Config = (
       service = (name = "gateway", entrypoint = "Admin")),
     (name = "control", address = "127.0.0.1:0", http = (),
       service = (name = "gateway", entrypoint = "Control")),
+    ${SUPPLY_SLOTS.map(supplySocket).join("\n    ")}
   ],
 );
 const gateway :Workerd.Worker = (
@@ -157,6 +164,12 @@ ${cellText(99, "probation")}
 `;
 }
 
+function supplySocket(slot: number): string {
+  const props = JSON.stringify(JSON.stringify({ slot }));
+  return `(name = "supply-${String(slot)}", address = "127.0.0.1:0", http = (),
+      service = (name = "gateway", entrypoint = "Supply", props = (json = ${props}))),`;
+}
+
 function cellText(slot: number, role: string): string {
   const settings = JSON.stringify(JSON.stringify({ slot, role, maxIsolates: 100 }));
   const props = JSON.stringify(JSON.stringify({ slot }));
@@ -175,7 +188,7 @@ function cellText(slot: number, role: string): string {
 );`;
 }
 
-/** Ports by socket, once workerd listens on all three. */
+/** Ports by socket, once workerd listens on all. */
 function portsOf(child: ChildProcess, output: () => string): Promise<Map<string, number>> {
   return new Promise((resolve, reject) => {
     const ports = new Map<string, number>();
@@ -193,7 +206,7 @@ function portsOf(child: ChildProcess, output: () => string): Promise<Map<string,
       if (event.event !== "listen" || event.socket === undefined || event.port === undefined)
         return;
       ports.set(event.socket, event.port);
-      if (ports.size < 3) return;
+      if (ports.size < 3 + SUPPLY_SLOTS.length) return;
       clearTimeout(timer);
       resolve(ports);
     });

@@ -10,7 +10,7 @@ import {
   unreachable,
   type FunctionConfig,
 } from "../../runtime/contract/index.ts";
-import { RegistryCore } from "../../runtime/registry/internal.ts";
+import { RegistryCore, storageError } from "../../runtime/registry/internal.ts";
 import { memorySql } from "../support/sqlite.ts";
 
 const FILE = "isola-registry-v1/test.sqlite";
@@ -112,6 +112,21 @@ describe("a registry", () => {
     expect(codeOf(() => deploy(core, { config }))).toBe("CONFIG_INVALID");
     expect(JSON.stringify(core.read("routingSince", { sequence: 0 }))).toBe(before);
     expect(core.read("functions", { namespace: "default" })).toEqual([]);
+  });
+});
+
+describe("failures of storage", () => {
+  it("are told apart: a full disk, a damaged file, a defect of ours", () => {
+    const codes = [
+      "database or disk is full: SQLITE_FULL",
+      "No space left on device (os error 28)",
+      "database disk image is malformed: SQLITE_CORRUPT",
+      "file is not a database: SQLITE_NOTADB",
+      "no such table: versions: SQLITE_ERROR",
+      "something else",
+    ].map((message) => storageError(new TypeError(message), "try", FILE).code);
+    const [full, damaged] = ["DISK_FULL", "DATA_CORRUPT"];
+    expect(codes).toEqual([full, full, damaged, damaged, damaged, "INTERNAL"]);
   });
 });
 

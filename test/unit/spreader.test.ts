@@ -6,7 +6,7 @@ import {
   type RoutingChange,
   RoutingTable,
 } from "../../runtime/contract/index.ts";
-import { Spreader, appendChange } from "../../runtime/gateway/internal.ts";
+import { Spreader, appendChange, changesToReach } from "../../runtime/gateway/internal.ts";
 
 const NAMESPACES = ["one", "two"];
 const BOUND_MS = 50;
@@ -163,6 +163,24 @@ describe("spreading routing changes", () => {
     world.change("one", { routes: [route("one", "g", 3)] });
     await world.spreader.deliver();
     expect(sorted(world.cells.get(0))).toEqual([[], []]);
+  });
+
+  it("takes the way from any table to any snapshot, in changes that cells can follow", () => {
+    fc.assert(
+      fc.property(
+        fc.array(step, { maxLength: 40, size: "max" }),
+        fc.array(step, { maxLength: 40, size: "max" }),
+        (before, after) => {
+          const world = new World();
+          for (const one of before) perform(world, one, []);
+          const late = new RoutingTable();
+          late.load(structuredClone(world.table.snapshot()));
+          for (const one of after) perform(world, one, []);
+          for (const change of changesToReach(late, world.table.snapshot())) late.apply(change);
+          expect(sorted(late)).toEqual(sorted(world.table));
+        },
+      ),
+    );
   });
 
   it("merges what waits, so that a cell that is away costs a routing table at most", () => {

@@ -47,7 +47,8 @@ describe("deploying", () => {
 
   it("keeps modules of every kind", async () => {
     const wasm = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]);
-    const main = `import text from "./a.txt"; import json from "./b.json"; import data from "./c.bin";
+    const main = `import text from "./a.txt"; import json from "./b.json";
+      import data from "./c.bin";
       import wasm from "./d.wasm"; import { deep } from "./lib/deep.js";
       export default () => [text, json, [...new Uint8Array(data)],
         wasm instanceof WebAssembly.Module, deep];`;

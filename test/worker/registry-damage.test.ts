@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
-import { NS, ask, call, deploy } from "../support/admin-requests.ts";
+import { NS, ask, call, deploy, itemsOf } from "../support/admin-requests.ts";
 import { type GatewayProcess, startGateway } from "../support/gateway-process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "isola-damage-"));
@@ -83,7 +83,7 @@ describe("a registry file", () => {
     async (_how, damage) => {
       damage(registryFile(dataDir));
       gateway = await startGateway({ dataDir });
-      await expect(gateway.control("/ready", {})).rejects.toThrow();
+      await expect(gateway.control("/ready", {})).rejects.toThrow("DATA_CORRUPT");
       const ready = await ask(gateway, "GET", "/readyz");
       expect([ready.status, ready.code]).toEqual([500, "DATA_CORRUPT"]);
       expect(ready.text).toMatch(/isola-registry-v1\/[0-9a-f]{64}\.sqlite/);
@@ -136,19 +136,15 @@ describe.skipIf(unmountProbe === undefined)("a full disk (mounting one needs roo
     try {
       const kept: string[] = [];
       const value = "s".repeat(30_000);
-      let isFull = false;
-      for (let index = 0; index < 200 && !isFull; index++) {
+      let code: string | undefined;
+      for (let index = 0; index < 200 && code === undefined; index++) {
         const name = `SECRET_${String(index)}`;
-        const put = await ask(gateway, "PUT", `${NS}/secrets/${name}`, { json: { value } });
-        if (put.status === 200) kept.push(name);
-        else {
-          expect(put.code).toBe("DISK_FULL");
-          isFull = true;
-        }
+        ({ code } = await ask(gateway, "PUT", `${NS}/secrets/${name}`, { json: { value } }));
+        if (code === undefined) kept.push(name);
       }
-      expect(isFull).toBe(true);
-      const listed = await ask(gateway, "GET", `${NS}/secrets`);
-      const names = (listed.body?.["items"] as { name: string }[]).map((item) => item.name);
+      expect(code).toBe("DISK_FULL");
+      const listed = itemsOf(await ask(gateway, "GET", `${NS}/secrets`));
+      const names = listed.map((item) => String(item["name"]));
       expect(names.toSorted()).toEqual(kept.toSorted());
     } finally {
       await gateway.stop();
