@@ -116,12 +116,17 @@ const boolean: Check = (value) => (typeof value === "boolean" ? undefined : "tru
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
+/** Items of any list in a configuration: it may come from the module itself. */
+const LIST_MAX = 1_000;
+
 const strings =
   (pattern: RegExp, what: string): Check =>
   (value) =>
-    Array.isArray(value) && value.every((item) => typeof item === "string" && pattern.test(item))
+    Array.isArray(value) &&
+    value.length <= LIST_MAX &&
+    value.every((item) => typeof item === "string" && pattern.test(item))
       ? undefined
-      : `a list of ${what}`;
+      : `a list of at most ${LIST_MAX} ${what}`;
 
 const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 const HOST_PATTERN =
@@ -135,7 +140,9 @@ const egress: Check = (value) => {
 
 const env: Check = (value) => {
   if (!isRecord(value)) return "an object";
-  const bad = Object.keys(value).find((key) => !ENV_NAME.test(key) || key === "ISOLA");
+  const bad = Object.keys(value).find(
+    (key) => !ENV_NAME.test(key) || key === "ISOLA" || key === "__proto__",
+  );
   if (bad !== undefined)
     return `names of letters, digits and _ other than ISOLA (not ${JSON.stringify(bad)})`;
   return JSON.stringify(value).length <= LIMITS.envMaxBytes
@@ -149,7 +156,7 @@ const fields =
   (value) => {
     if (!isRecord(value)) return `an object of ${Object.keys(table).join(", ")}`;
     for (const [key, item] of Object.entries(value)) {
-      const check = table[key];
+      const check = Object.hasOwn(table, key) ? table[key] : undefined;
       if (!check) return `no field ${JSON.stringify(key)}; known: ${Object.keys(table).join(", ")}`;
       const wanted = item === undefined ? undefined : check(item);
       if (wanted !== undefined) return `${key} to be ${wanted}`;

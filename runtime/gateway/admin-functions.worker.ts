@@ -1,10 +1,5 @@
 /** Functions, versions and traffic. */
-import {
-  DEFAULT_NAMESPACE,
-  LIMITS,
-  checkFunctionName,
-  type FunctionDetail,
-} from "../contract/index.ts";
+import { DEFAULT_NAMESPACE, checkFunctionName, type FunctionDetail } from "../contract/index.ts";
 import { type AdminCall, type AdminRoute, items, json, noContent } from "./admin-route.worker.ts";
 import { deployFunction } from "./deploy.worker.ts";
 import { gatewayOf } from "./gateway.worker.ts";
@@ -12,6 +7,7 @@ import { readJson } from "./request-body.ts";
 import { integer, optional, parseFields } from "./request-fields.ts";
 import { usageReport } from "./usage-report.worker.ts";
 
+const DAY_MS = 24 * 60 * 60 * 1_000;
 /** Version numbers are counted, never chosen. */
 const VERSION_MAX = 2 ** 31;
 
@@ -90,7 +86,7 @@ async function describe(call: AdminCall): Promise<FunctionDetail> {
   const { state, namespace } = call;
   const detail = await state.registry.read("functionDetail", keyOf(call));
   const name = checkFunctionName(detail.name);
-  const report = await usageReport(state, namespace, state.clock.now() - LIMITS.usageKeptMs);
+  const report = await usageReport(state, namespace, state.clock.now() - DAY_MS);
   const suffix = namespace === DEFAULT_NAMESPACE ? "" : `.${namespace}`;
   const port = state.bindings.settings.publicPort;
   return {

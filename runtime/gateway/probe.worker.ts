@@ -10,6 +10,7 @@ import {
   type ProbeReply,
   type ProbeRequest,
 } from "../contract/index.ts";
+import { readBytes } from "./request-body.ts";
 import type { GatewayState } from "./state.worker.ts";
 import { sleep } from "./system-timers.worker.ts";
 
@@ -18,6 +19,8 @@ const ANSWER_MAX_MS = 10_000;
 /** A connection that fails this soon was never taken up: the cell is not up. */
 const REFUSED_MS = 40;
 const RETRY_MS = 100;
+/** A module's configuration may hold an environment; nothing else in the answer is large. */
+const REPLY_MAX_BYTES = 2 * LIMITS.envMaxBytes;
 
 type Probed = Extract<ProbeReply, { ok: true }>;
 
@@ -57,7 +60,7 @@ async function probeOnce(state: GatewayState, request: ProbeRequest): Promise<Pr
     if (signal.aborted) throw notEvaluated(request, `no answer within ${ANSWER_MAX_MS} ms`);
     throw thrown;
   }
-  const body: unknown = await response.json();
+  const body: unknown = await readReply(response);
   if (!response.ok) {
     const data = parseErrorData(body);
     if (data) throw IsolaError.fromData(data);
@@ -66,6 +69,18 @@ async function probeOnce(state: GatewayState, request: ProbeRequest): Promise<Pr
   const reply = body as ProbeReply;
   if (reply.ok) return reply;
   throw IsolaError.fromData(parseErrorData(reply.error) ?? notUp(request).toData());
+}
+
+/** Bounded: what a cell says passed through tenant code. */
+async function readReply(response: Response): Promise<unknown> {
+  const attempted = "read a cell's answer";
+  const limit = { maxBytes: REPLY_MAX_BYTES, attempted, code: "BODY_TOO_LARGE" } as const;
+  const text = new TextDecoder().decode(await readBytes(response, limit));
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new IsolaError("INTERNAL", { attempted, found: "an answer that is no JSON" });
+  }
 }
 
 function notEvaluated(request: ProbeRequest, found: string): IsolaError {

@@ -6,6 +6,8 @@ import type { ChangeName, Changed, Changes, ReadName, Reads, Tagged } from "./op
 /** Directory of the actor's files; part of the data format (`uniqueKey` in workerd's config). */
 const DIRECTORY = "isola-registry-v1";
 const OBJECT_NAME = "registry";
+/** How reads look that were under way when their actor was replaced. */
+const RESET = new Set<string>(["DISK_FULL", "INTERNAL"]);
 
 /** The actor's file, relative to the gateway's state directory. */
 export function registryFile(id: DurableObjectId): string {
@@ -48,9 +50,17 @@ export function createRegistryClient(namespace: DurableObjectNamespace): Registr
     hasAnswered = true;
     return answer.value;
   };
+  const read = async (name: ReadName, input: unknown): Promise<unknown> => {
+    const send = () => ask(`read ${name}`, () => stub().read(name, input));
+    // A failed commit breaks whatever its actor had under way; the next actor knows all the same.
+    return send().catch((thrown: unknown) => {
+      const isOver = thrown instanceof IsolaError && !RESET.has(thrown.code);
+      if (isOver) throw thrown;
+      return send();
+    });
+  };
   return {
-    read: async (name, input) =>
-      (await ask(`read ${name}`, () => stub().read(name, input))) as never,
+    read: async (name, input) => (await read(name, input)) as never,
     change: async (name, input, since) =>
       (await ask(`store ${name}`, () => stub().change(name, input, since))) as never,
   };

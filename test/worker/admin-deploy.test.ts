@@ -151,6 +151,21 @@ describe("a deploy that is refused", () => {
     ["a backend that is not there", { config: { backend: "container" } }, "BACKEND_UNAVAILABLE"],
     ["a secret that is not there", { config: { secrets: ["MISSING"] } }, "CONFIG_INVALID"],
     ["an option out of bounds", { config: { memoryMb: 1 } }, "CONFIG_INVALID"],
+    [
+      "an option named __proto__",
+      JSON.parse('{"config":{"retry":{"__proto__":1}}}'),
+      "CONFIG_INVALID",
+    ],
+    [
+      "a variable named __proto__",
+      JSON.parse('{"config":{"env":{"__proto__":1}}}'),
+      "CONFIG_INVALID",
+    ],
+    [
+      "more names than a list holds",
+      { config: { secrets: Array(1_001).fill("A") } },
+      "CONFIG_INVALID",
+    ],
     ["a percentage over 100", { traffic: 101 }, "REQUEST_INVALID"],
     ["a field nobody knows", { trafic: 10 }, "REQUEST_INVALID"],
     ["a main that is not among the parts", { main: "other.js" }, "REQUEST_INVALID"],
