@@ -138,7 +138,7 @@ describe("spreading routing changes", () => {
     );
   });
 
-  it("says which cells did not acknowledge, and does not wait for them longer than its bound", async () => {
+  it("says which cells did not acknowledge, and waits no longer than its bound", async () => {
     const world = new World();
     for (const one of [0, 1]) world.start(one);
     world.failing.add(1);
