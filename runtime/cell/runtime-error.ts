@@ -31,6 +31,11 @@ const KNOWN: readonly KnownText[] = [
     code: "RESULT_INVALID",
     found: "a result that cannot be cloned",
   },
+  {
+    text: "limited to 32MiB",
+    code: "BODY_TOO_LARGE",
+    found: "an input or a result over the limit of a call between functions",
+  },
   { text: "internal error", code: "FUNCTION_ERROR", found: "its isolate ended itself" },
 ];
 

@@ -132,4 +132,4 @@ export {
   childTrace,
   type TraceContext,
 } from "./trace.ts";
-export { findUnjsonable, encodeJson, type Value } from "./values.ts";
+export { encodeJson, findUncloneable, findUnjsonable, type Value } from "./values.ts";

@@ -26,7 +26,7 @@ export const LIMITS = {
   /**
    * Input or result of `ctx.call`. workerd's RPC messages end at 32 MiB. Beyond: `BODY_TOO_LARGE`.
    */
-  callValueMaxBytes: 16 * MIB,
+  callValueMaxBytes: 32 * MIB,
   /** JSON body of an admin request. Beyond: `BODY_TOO_LARGE`. */
   adminBodyMaxBytes: 1 * MIB,
   /** Longest chain of calls between functions. Beyond: `CALL_DEPTH`. */
@@ -81,7 +81,7 @@ export const LIMITS = {
   /** Tokens of one namespace. Beyond: `QUOTA_EXCEEDED`. */
   tokensPerNamespace: 1_000,
   /** Time that hourly usage is kept; older rows leave when the registry opens. */
-  usageKeptMs: 400 * 24 * 60 * 60 * 1_000,
+  usageKeptMs: 90 * 24 * 60 * 60 * 1_000,
   /** Versions kept per function without traffic; older ones are collected. */
   idleVersionsKept: 10,
   /** A Unix socket's path, by the kernel's sockaddr_un. Beyond: `START_FAILED`. */
@@ -91,7 +91,7 @@ export const LIMITS = {
 } as const;
 
 assert(LIMITS.bundleMaxBytes < 64 * MIB, "a bundle within our limit is within workerd's");
-assert(LIMITS.callValueMaxBytes < 32 * MIB, "a call's value fits one RPC message");
+assert(LIMITS.callValueMaxBytes <= 32 * MIB, "a call's value fits one RPC message");
 assert(LIMITS.envMaxBytes < MIB, "an environment within our limit is within workerd's");
 assert(
   LIMITS.queueMaxCallsPerNamespace < LIMITS.queueMaxCalls,

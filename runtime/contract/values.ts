@@ -66,3 +66,66 @@ function searchObject(
   open.delete(value);
   return undefined;
 }
+
+interface Found {
+  readonly path: string;
+  readonly kind: string;
+}
+
+/**
+ * Path and kind of the first thing in `value` that is no `Value`; undefined if there is none.
+ * Paths are made on the way back only: almost every value is one.
+ */
+export function findUncloneable(value: Value): Found | undefined {
+  const found = searchUncloneable(value, new Set());
+  return found && { ...found, path: `$${found.path}` };
+}
+
+function searchUncloneable(value: unknown, seen: Set<object>): Found | undefined {
+  if (typeof value === "function" || typeof value === "symbol") {
+    return { path: "", kind: typeof value };
+  }
+  if (typeof value !== "object" || value === null || isLeaf(value) || seen.has(value)) {
+    return undefined;
+  }
+  seen.add(value);
+  if (Array.isArray(value)) return searchEach(value.keys(), (key) => value[key], seen);
+  if (value instanceof Set) return searchEach(value, (item) => item, seen);
+  if (value instanceof Map) {
+    return (
+      searchEach(value.keys(), (key) => key, seen) ??
+      searchEach(value.keys(), (key) => value.get(key), seen)
+    );
+  }
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) {
+    return { path: "", kind: value.constructor?.name ?? "an object" };
+  }
+  const fields = value as Readonly<Record<string, unknown>>;
+  return searchEach(Object.keys(fields), (key) => fields[key], seen);
+}
+
+function searchEach<K>(
+  keys: Iterable<K>,
+  itemOf: (key: K) => unknown,
+  seen: Set<object>,
+): Found | undefined {
+  for (const key of keys) {
+    const found = searchUncloneable(itemOf(key), seen);
+    if (!found) continue;
+    const step = typeof key === "string" ? `.${key}` : `[${typeof key === "number" ? key : "…"}]`;
+    return { path: step + found.path, kind: found.kind };
+  }
+  return undefined;
+}
+
+/** Objects that V8 carries as they are. */
+function isLeaf(value: object): boolean {
+  return (
+    ArrayBuffer.isView(value) ||
+    value instanceof ArrayBuffer ||
+    value instanceof Date ||
+    value instanceof Error ||
+    value instanceof RegExp
+  );
+}

@@ -32,7 +32,7 @@ import {
 import { readInput } from "./input.worker.ts";
 import { IsolateCall, type ScopeStub, currentCall, isNested } from "./isolate-call.worker.ts";
 import { NativeRequest, NativeResponse, parse, stringify } from "./natives.worker.ts";
-import { checkValue, writeResult } from "./output.worker.ts";
+import { checkWhole, writeResult } from "./output.worker.ts";
 import { validate } from "./validate.worker.ts";
 
 installConsole();
@@ -104,7 +104,7 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
     const call = this.#enter(envelope);
     try {
       const value = await currentCall.run(call, () => this.#runValue(input, method, call));
-      checkValue(value);
+      checkWhole(value);
       return { ok: true, value, logs: call.takeLines() };
     } catch (thrown) {
       const { error, thrown: data } = explain(thrown);

@@ -6,10 +6,15 @@
 import {
   type CallEnvelope,
   type CallScope,
+  type ErrorCode,
+  type ErrorParts,
   IsolaError,
   LIMITS,
   type LogLevel,
+  type ScopeCallOptions,
+  type ScopeCallResult,
   type ShimLine,
+  findUncloneable,
   parseTraceparent,
 } from "../../contract/index.ts";
 import type { CallOptions, Context, Log, TraceInfo } from "../../sdk/index.ts";
@@ -30,6 +35,9 @@ export function isNested(thrown: object): boolean {
 export interface ScopeStub {
   open(callId: string): Promise<CallScope> & CallScope;
 }
+
+/** workerd's word for a message beyond `callValueMaxBytes`. */
+const TOO_LARGE = "limited to 32MiB";
 
 /** Interval in which the lines of a running call are flushed. */
 const FLUSH_MS = 300;
@@ -90,7 +98,7 @@ export class IsolateCall implements Context {
   }
 
   async call<Result>(name: string, input?: unknown, options: CallOptions = {}): Promise<Result> {
-    const result = await this.#open().call(String(name), input, {
+    const result = await this.#send(String(name), input, {
       ...(options.version === undefined ? {} : { version: options.version }),
       ...(options.method === undefined ? {} : { method: options.method }),
     });
@@ -98,6 +106,19 @@ export class IsolateCall implements Context {
     const error = IsolaError.fromData(result.error);
     nested.add(error);
     throw error;
+  }
+
+  async #send(name: string, input: unknown, options: ScopeCallOptions): Promise<ScopeCallResult> {
+    const inside = currentCall.get();
+    if (inside !== undefined && inside !== this) return foreign(name);
+    const lost = findUncloneable(input);
+    if (lost) return noValue(name, `${lost.kind} at ${lost.path}`);
+    try {
+      return await this.#open().call(name, input, options);
+    } catch (thrown) {
+      if (String(thrown).includes(TOO_LARGE)) return tooLarge(name);
+      throw thrown;
+    }
   }
 
   waitUntil(promise: Promise<unknown>): void {
@@ -175,4 +196,32 @@ export class IsolateCall implements Context {
       .catch(() => undefined);
     return controller;
   }
+}
+
+function refusal(code: ErrorCode, parts: ErrorParts): ScopeCallResult {
+  return { ok: false, error: new IsolaError(code, parts).toData() };
+}
+
+function foreign(name: string): ScopeCallResult {
+  return refusal("CONFLICT", {
+    attempted: `call ${name}`,
+    found: "the context of another call, which was kept",
+    required: "the context of the call that is running",
+  });
+}
+
+function noValue(name: string, found: string): ScopeCallResult {
+  return refusal("INPUT_MALFORMED", {
+    attempted: `call ${name}`,
+    found,
+    required: "data that can be cloned: no functions, symbols, streams or class instances",
+  });
+}
+
+function tooLarge(name: string): ScopeCallResult {
+  return refusal("BODY_TOO_LARGE", {
+    attempted: `call ${name}`,
+    found: "an input that is larger",
+    required: `at most ${LIMITS.callValueMaxBytes} bytes`,
+  });
 }

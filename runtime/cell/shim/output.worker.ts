@@ -1,5 +1,5 @@
 /** Result of a data function as an HTTP response (INTERFACE §5). */
-import { IsolaError, encodeJson } from "../../contract/index.ts";
+import { IsolaError, encodeJson, findUncloneable } from "../../contract/index.ts";
 import { NativeResponse } from "./natives.worker.ts";
 
 const MSGPACK = "application/msgpack";
@@ -15,6 +15,7 @@ export async function writeResult(result: unknown, request: Request): Promise<Re
     });
   }
   if ((request.headers.get("accept") ?? "").includes(MSGPACK)) {
+    checkWhole(result);
     const { encode } = await import("isola-msgpack");
     return new NativeResponse(encode(result), { headers: { "content-type": MSGPACK } });
   }
@@ -24,7 +25,7 @@ export async function writeResult(result: unknown, request: Request): Promise<Re
 }
 
 /** Refuses what is no value at the top; deeper down the codec of the edge refuses it by path. */
-export function checkValue(result: unknown): void {
+function checkValue(result: unknown): void {
   const kind = kindOfNoValue(result);
   if (kind === undefined) return;
   throw new IsolaError("RESULT_INVALID", {
@@ -38,4 +39,15 @@ function kindOfNoValue(result: unknown): string | undefined {
   if (typeof result === "function" || typeof result === "symbol") return `a ${typeof result}`;
   const isStream = result instanceof ReadableStream || result instanceof WritableStream;
   return isStream ? "a stream" : undefined;
+}
+
+/** The same all the way down: a function inside of a value would travel as a capability. */
+export function checkWhole(value: unknown): void {
+  const lost = findUncloneable(value);
+  if (!lost) return;
+  throw new IsolaError("RESULT_INVALID", {
+    attempted: "answer with the function's result",
+    found: `${lost.kind} at ${lost.path}`,
+    required: "data that can be cloned: no functions, symbols, streams or class instances",
+  });
 }
