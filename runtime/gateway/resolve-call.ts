@@ -16,7 +16,7 @@ const PREFIX = "/function/";
  * @throws IsolaError `NAME_INVALID`, `ROUTE_NOT_FOUND`.
  */
 export function resolvePath(host: string, path: string): ResolvedPath {
-  const byHost = host.includes(".localhost") ? parseHostTarget(host) : undefined;
+  const byHost = /\.localhost/i.test(host) ? parseHostTarget(host) : undefined;
   if (byHost) return { target: byHost, path, prefix: "" };
   if (!path.startsWith(PREFIX)) throw noRoute(path);
   const end = path.slice(PREFIX.length).search(/[/?]/);
