@@ -44,11 +44,18 @@ function gatewayBindings(env: CollapsedEnv): GatewayBindings {
     cell: () => loopback.CellCalls,
     control: () => loopback.CellControl,
     host: undefined,
-    blobs: env.BLOBS.get(env.BLOBS.idFromName("blobs")),
+    blobs: blobsOf(env.BLOBS),
     otlp: undefined,
     sealKey: env.ISOLA_SEAL_KEY ?? "",
     adminToken: env.ISOLA_ADMIN_TOKEN ?? "",
   };
+}
+
+/** A stub belongs to the request that made it; the gateway's bindings outlive requests. */
+function blobsOf(blobs: DurableObjectNamespace): Fetcher {
+  const id = blobs.idFromName("blobs");
+  const fetch: Fetcher["fetch"] = (input, init) => blobs.get(id).fetch(input, init);
+  return { fetch } as Fetcher;
 }
 
 function cellBindings(env: CollapsedEnv): CellBindings {
