@@ -1,9 +1,8 @@
 /** Calls against the host form: gateway, cell and egress as processes. */
 import { usePlatform } from "../support/platform.ts";
-import { contentTypeCases } from "./cases/content-types.ts";
 import { describeCases } from "./cases/case.ts";
-import { formCases } from "./cases/forms.ts";
+import { callCases } from "./cases/index.ts";
 
 const platform = usePlatform({ cells: 1 });
 
-for (const group of [formCases, contentTypeCases]) describeCases(group, platform);
+for (const group of callCases) describeCases(group, platform);

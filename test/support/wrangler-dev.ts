@@ -1,7 +1,6 @@
 /** The collapsed form under `wrangler dev`, as `npx wrangler dev` starts it. */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { processesOfGroup } from "./process-list.ts";
 
@@ -30,14 +29,13 @@ export function wranglerEnvironment(folder: string): Record<string, string> {
 }
 
 export async function startWrangler(folder: string): Promise<WranglerDev> {
-  const port = String(await freePort());
   const adminToken = randomBytes(16).toString("hex");
   const sealKey = randomBytes(32).toString("base64");
   const child = spawn(
     process.execPath,
     [
       WRANGLER,
-      ...["dev", "--port", port, "--ip", "127.0.0.1", "--inspector-port", "0"],
+      ...["dev", "--port", "0", "--ip", "127.0.0.1", "--inspector-port", "0"],
       ...["--persist-to", join(folder, "state"), "--show-interactive-dev-session=false"],
       ...["--var", `ISOLA_ADMIN_TOKEN:${adminToken}`, "--var", `ISOLA_SEAL_KEY:${sealKey}`],
     ],
@@ -54,8 +52,12 @@ export async function startWrangler(folder: string): Promise<WranglerDev> {
   child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
   const group = child.pid ?? 0;
   const stop = (): Promise<void> => endGroup(group);
+  let port: string;
   try {
-    await answers(`http://127.0.0.1:${port}/healthz`, () => child.exitCode !== null);
+    port = await portOf(
+      () => output,
+      () => child.exitCode !== null,
+    );
   } catch {
     await stop();
     throw new Error(`wrangler dev did not start:\n${output}`);
@@ -68,14 +70,21 @@ export async function startWrangler(folder: string): Promise<WranglerDev> {
   };
 }
 
-async function answers(url: string, hasEnded: () => boolean): Promise<void> {
+/** The port it says it is ready on, once it answers there. */
+async function portOf(output: () => string, hasEnded: () => boolean): Promise<string> {
   const untilMs = performance.now() + START_TIMEOUT_MS;
   for (;;) {
-    const answer = await fetch(url, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);
-    if (answer?.ok === true) return;
+    const [, port] = /Ready on http:\/\/127\.0\.0\.1:(\d+)/.exec(output()) ?? [];
+    if (port !== undefined && (await answers(port))) return port;
     if (hasEnded() || performance.now() > untilMs) throw new Error("no answer");
-    await new Promise((go) => setTimeout(go, 100));
+    await new Promise((go) => setTimeout(go, 50));
   }
+}
+
+async function answers(port: string): Promise<boolean> {
+  const signal = AbortSignal.timeout(2_000);
+  const answer = await fetch(`http://127.0.0.1:${port}/healthz`, { signal }).catch(() => undefined);
+  return answer?.ok === true;
 }
 
 /** SIGTERM, then SIGKILL; resolves when no process of the group is left. */
@@ -91,12 +100,4 @@ async function endGroup(group: number): Promise<void> {
     await new Promise((go) => setTimeout(go, 100));
     if (performance.now() > untilMs) signal = "SIGKILL";
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
 }
