@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { findCgroupPlace } from "../../runtime/host/internal.ts";
-import { processesOf } from "../support/fixture-platform.ts";
+import { processesOf } from "../support/process-list.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { until } from "../support/until.ts";
 

@@ -13,9 +13,9 @@ import {
 import {
   type FixturePlatform,
   bundleFixture,
-  processesOf,
   startFixturePlatform,
 } from "../support/fixture-platform.ts";
+import { processesOf } from "../support/process-list.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { until } from "../support/until.ts";
 
