@@ -7,6 +7,7 @@ import {
   type LogLine,
   RoutingTable,
   type ShimLine,
+  suspectKey,
   systemClock,
   systemRandom,
 } from "../contract/index.ts";
@@ -14,6 +15,7 @@ import type { CallEnvelope, Random } from "../contract/index.ts";
 import type { CellBindings } from "./cell-bindings.worker.ts";
 import { Isolates } from "./isolates.worker.ts";
 import { LiveCalls } from "./live-calls.worker.ts";
+import { writeCrumb } from "./stdout.worker.ts";
 import { SupplyClient } from "./supply-client.worker.ts";
 import { TelemetryBuffer } from "./telemetry-buffer.worker.ts";
 
@@ -47,6 +49,17 @@ export class Cell {
   /** The table as it is, for changes: they apply on top of whatever is read later. */
   get table(): RoutingTable {
     return this.#table;
+  }
+
+  /**
+   * Tells the watchdog that tenant code is about to run. Said here and not by the shim: what
+   * stands in a tenant's isolate, tenant code can replace.
+   */
+  sayEntered(call: CallEnvelope): void {
+    const left = this.live.takeLeft();
+    const entered = `E ${call.id} ${suspectKey(call.ns, call.fn, call.v)} ${call.mb}`;
+    const { mark } = this.bindings;
+    writeCrumb(mark, left.length === 0 ? entered : `L ${left.join(" ")} ${entered}`);
   }
 
   addLogs(ctx: ExecutionContext, call: CallEnvelope, lines: readonly ShimLine[]): void {

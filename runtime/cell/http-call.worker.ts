@@ -17,13 +17,13 @@ import {
   LIMITS,
   REPLY_HEADER,
   SHIM_HEADER,
-  type ShimReport,
   type ThrownData,
 } from "../contract/index.ts";
 import type { Cell } from "./cell.worker.ts";
 import type { AcquiredIsolate } from "./isolates.worker.ts";
 import type { EndReason, LiveCall } from "./live-calls.worker.ts";
 import { classifyRuntimeError } from "./runtime-error.ts";
+import { parseReport } from "./shim-report.ts";
 import { armDeadline, disarm } from "./system-timers.worker.ts";
 
 /** Body of an answer in which the platform speaks for the function. */
@@ -70,6 +70,7 @@ async function runHttpCall(
     cell.live.close(live, cell.now());
     cell.isolates.leave(isolate);
   };
+  cell.sayEntered(call);
   const timer = armDeadline(live, cell.now());
   const fresh = call.fr === 1;
   const answer = (
@@ -107,7 +108,7 @@ function finish(
 ): Response {
   const header = response.headers.get(SHIM_HEADER);
   if (header === null && reply.cold === 0 && !response.headers.has(REPLY_HEADER)) return response;
-  const report = header === null ? {} : (JSON.parse(header) as ShimReport);
+  const report = header === null ? {} : parseReport(header);
   if (report.logs) cell.addLogs(ctx, call, report.logs);
   if (report.error) {
     const { error, thrown } = report;

@@ -203,7 +203,6 @@ export class Isolates {
     ]);
     return workerCode({
       bundle,
-      key: suspectKey(namespace, name, version),
       mark: this.#bindings.mark,
       compatibilityDate: config.compatibilityDate,
       compatibilityFlags: config.compatibilityFlags,

@@ -19,7 +19,6 @@ export async function probe(cell: Cell, request: ProbeRequest): Promise<ProbeRep
   const key = suspectKey(request.namespace, request.name, 0);
   const code = workerCode({
     bundle,
-    key,
     mark: cell.bindings.mark,
     compatibilityDate: request.compatibilityDate,
     compatibilityFlags: request.compatibilityFlags,

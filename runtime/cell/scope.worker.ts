@@ -11,7 +11,6 @@ import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
 import {
   type CallScope,
   IsolaError,
-  LIMITS,
   type ScopeCallOptions,
   type ScopeCallResult,
   type ShimLine,
@@ -20,6 +19,7 @@ import {
 } from "../contract/index.ts";
 import { type Cell, currentCell } from "./cell.worker.ts";
 import type { LiveCall } from "./live-calls.worker.ts";
+import { checkLines } from "./shim-report.ts";
 import { callFunction } from "./sub-call.worker.ts";
 
 interface ScopeProps {
@@ -74,20 +74,4 @@ class CallScopeTarget extends RpcTarget implements CallScope {
   canceled(): Promise<string> {
     return this.#live.end;
   }
-}
-
-const LEVELS = new Set(["debug", "info", "warn", "error"]);
-
-/** Lines as the tenant's isolate sends them are not to be trusted in shape or size. */
-export function checkLines(lines: unknown): ShimLine[] {
-  if (!Array.isArray(lines)) return [];
-  return (lines as Partial<ShimLine>[])
-    .slice(0, LIMITS.logLinesPerFlush + 1)
-    .filter(
-      (line): line is ShimLine =>
-        typeof line?.text === "string" &&
-        line.text.length <= LIMITS.logLineMaxBytes + 16 &&
-        Number.isFinite(line.atMs) &&
-        LEVELS.has(line.level ?? ""),
-    );
 }

@@ -32,6 +32,7 @@ import { forwardCall } from "./forward-call.worker.ts";
 import type { LiveCall } from "./live-calls.worker.ts";
 import { classifyRuntimeError } from "./runtime-error.ts";
 import type { SubCallRequest } from "./sub-call-request.ts";
+import { checkLines, checkResult } from "./shim-report.ts";
 import { recordSubCall } from "./sub-call-record.worker.ts";
 import { armDeadline, disarm } from "./system-timers.worker.ts";
 
@@ -109,13 +110,17 @@ export class Driver extends WorkerEntrypoint {
     const { isolate, loadMs } = acquired;
     const live = cell.live.open(envelope, cell.now());
     cell.isolates.enter(isolate);
+    cell.sayEntered(envelope);
     const timer = armDeadline(live, cell.now());
     try {
       const entry =
         envelope.fr === 1 ? await cell.isolates.freshEntry(isolate) : cell.isolates.entry(isolate);
       const answer = entry.run(envelope, input, method) as Promise<RunResult>;
       const settled = await Promise.race([answer, live.end.then(() => undefined)]);
-      const result = settled ?? (await graceful(answer, envelope));
+      const result =
+        settled === undefined
+          ? await graceful(answer, envelope)
+          : (checkResult(settled) ?? notAResult(envelope));
       return { result, cold: acquired.cold || envelope.fr === 1, loadMs };
     } catch (thrown) {
       const error = thrown instanceof IsolaError ? thrown : classifyRuntimeError(thrown);
@@ -131,13 +136,23 @@ export class Driver extends WorkerEntrypoint {
 /** After the deadline the callee has its grace; its answer does not count any more. */
 async function graceful(answer: Promise<RunResult>, envelope: CallEnvelope): Promise<RunResult> {
   const late = await Promise.race([answer.catch(() => undefined), scheduler.wait(LIMITS.graceMs)]);
-  const logs = late ? late.logs : [];
+  const logs = checkLines(late?.logs);
   const error = new IsolaError("TIMEOUT", {
     attempted: `call ${envelope.fn}`,
     found: "no answer within its deadline",
     required: "an answer within timeoutMs of the function and of its caller",
   });
   return { ...failed(error), logs };
+}
+
+/** Only tenant code that replaced the shim answers so. */
+function notAResult(envelope: CallEnvelope): RunResult & { ok: false } {
+  return failed(
+    new IsolaError("RESULT_INVALID", {
+      attempted: `call ${envelope.fn}`,
+      found: "an answer that is no result",
+    }),
+  );
 }
 
 function failed(error: IsolaError): RunResult & { ok: false } {

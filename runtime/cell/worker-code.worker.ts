@@ -5,15 +5,14 @@
  * isolate before tenant code can replace it. `isola` is supplied here; a bare name resolves
  * within the importing module's folder only, so each folder of the bundle gets an alias.
  */
-import type { Bundle, BundleModule } from "../contract/index.ts";
+import { type Bundle, type BundleModule, isolateMark } from "../contract/index.ts";
 import msgpackCode from "./shim/msgpack.worker.ts?bundle";
 import shimCode from "./shim/entry.worker.ts?bundle";
 import sdkCode from "../sdk/index.ts?bundle";
 
 export interface ProgramOptions {
   readonly bundle: Bundle;
-  /** `namespace/function@version`. */
-  readonly key: string;
+  /** The cell's own; the isolate gets its part of it. */
   readonly mark: string;
   readonly compatibilityDate: string;
   readonly compatibilityFlags: readonly string[];
@@ -32,7 +31,7 @@ const NODE_DEFAULT_DATE = "2026-08-04";
 export function workerCode(options: ProgramOptions): WorkerLoaderWorkerCode {
   const modules: LoaderModules = {
     "isola-main.js": { js: mainModule(options.bundle.main) },
-    "isola-shim.js": { js: markedShim(options.key, options.mark) },
+    "isola-shim.js": { js: markedShim(options.mark) },
     "isola-msgpack": { js: msgpackCode },
     isola: { js: sdkCode },
   };
@@ -61,8 +60,8 @@ function mainModule(main: string): string {
   ].join("\n");
 }
 
-function markedShim(key: string, mark: string): string {
-  return shimCode.replace("__ISOLA_MARK__", mark).replace("__ISOLA_KEY__", key);
+function markedShim(mark: string): string {
+  return shimCode.replace("__ISOLA_MARK__", isolateMark(mark));
 }
 
 function loaderModule(module: BundleModule): LoaderModules[string] {

@@ -119,6 +119,10 @@ export interface Verdict {
   readonly slot: number;
   readonly cause: "MAX_BLOCK" | "MEMORY_LIMIT" | "CELL_LOST";
   readonly suspects: readonly { key: SuspectKey; callIds: readonly string[] }[];
+  /** No call was entered: the suspects are all that ran in this cell before. */
+  readonly late?: true;
+  /** Versions that ran in this cell and left: suspects if cells go on dying. */
+  readonly lately?: readonly SuspectKey[];
   /** Set by the probation cell only. */
   readonly convicted?: SuspectKey;
   readonly atMs: number;
@@ -146,11 +150,22 @@ export const HOST_CONTROL = {
 } as const;
 
 /**
- * Breadcrumbs: lines a cell writes to stdout, each beginning with `\u0001` and the cell's secret
- * mark. `E <call id> <suspect key> <max block ms>`: tenant code is entered. `L <call id> …`: these
- * calls were left. `W <call id>`: promises of `waitUntil` are open, so it stays entered until `X`.
- * `P`: tenant code gave the thread back after a silence. `O <call id> <level> <at ms> <json text>`:
- * a console line, kept by the host until the call is left; no progress. `I <suspect key>`:
- * modules of a version are about to be evaluated; `J` done.
+ * Breadcrumbs: lines a cell writes to stdout, each beginning with `\u0001` and a mark.
+ *
+ * The cell itself, which no tenant code can touch, writes under its secret mark. `E <call id>
+ * <suspect key> <max block ms>`: tenant code is entered; `L <call id> …`: these calls were left (it
+ * rides before an `E`); `I <suspect key>`: modules of a version are about to be evaluated; `J` done.
+ *
+ * The shim writes inside the tenant's isolate, where tenant code may find a way to write the same;
+ * so its mark is another, and what it says counts little: `P <call id>`: the call begins, or gave
+ * the thread back, after a silence (evidence of progress, a few times a call); `T`: a timer fired,
+ * after a silence (evidence of a turn of the event loop); `W <call id>`:
+ * promises of `waitUntil` are open, so the call stays entered until `X`; `O <call id> <level> <at
+ * ms> <json text>`: a console line, kept by the host until the call is left.
  */
 export const CRUMB_START = "\u0001";
+
+/** The mark that isolates of tenants get: no way leads from it to the whole. */
+export function isolateMark(mark: string): string {
+  return mark.slice(0, mark.length / 2);
+}

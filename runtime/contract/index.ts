@@ -43,6 +43,7 @@ export {
   GATEWAY_CONTROL,
   HOST_CONTROL,
   CRUMB_START,
+  isolateMark,
   type CellStatus,
   type ProbeRequest,
   type ProbeReply,

@@ -15,7 +15,7 @@ import {
 } from "../contract/index.ts";
 import type { ChildExit, ChildSpec } from "./child.ts";
 import { type CellSettings, ENVIRONMENT, cellConfig } from "./config.ts";
-import { crumbText, parseCrumbs } from "./crumbs.ts";
+import { readCrumbs } from "./crumbs.ts";
 import type { ProcessName } from "./layout.ts";
 import type { Life } from "./lifecycle.ts";
 import type { ProcessLog } from "./process-log.ts";
@@ -230,12 +230,12 @@ export class CellProcess {
   }
 
   #output(line: string): void {
-    const text = crumbText(line, this.#mark);
-    if (text === undefined) {
+    const crumbs = readCrumbs(line, this.#mark);
+    if (crumbs === undefined) {
       this.#log.write(`${line}\n`);
       return;
     }
-    for (const crumb of parseCrumbs(text)) this.#watch.crumb(crumb);
+    for (const crumb of crumbs) this.#watch.crumb(crumb);
   }
 
   #exited(exit: ChildExit, expected: boolean): { readonly withTenantCode: boolean } {

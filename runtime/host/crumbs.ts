@@ -1,10 +1,11 @@
 /**
  * Breadcrumbs: what a cell's standard output says of tenant code (contract/control.ts). Pure.
  *
- * A line that begins with CRUMB_START and the cell's secret mark holds records; everything else is
- * text for the process log. Tenants do not know the mark, so they cannot speak for another call.
+ * A line that begins with CRUMB_START and a mark holds records; everything else is text for the
+ * process log. What stands under the isolates' mark may come from tenant code: of it only words
+ * that a call says of itself are read, and a call is known by an id that no other tenant learns.
  */
-import { CRUMB_START, type LogLevel } from "../contract/index.ts";
+import { CRUMB_START, type LogLevel, isolateMark } from "../contract/index.ts";
 
 export type Crumb =
   | { readonly kind: "entered"; readonly callId: string; readonly key: string; blockMs?: number }
@@ -20,19 +21,34 @@ export type Crumb =
   | { readonly kind: "evaluated"; readonly key: string | undefined }
   /** The call has answered, or is about to, with promises of `waitUntil` open; or they are done. */
   | { readonly kind: "background"; readonly callId: string; readonly open: boolean }
-  /** Tenant code gave the thread back: it says so when its last word is a while ago. */
-  | { readonly kind: "yielded" };
+  /** Tenant code begins or gave the thread back: it says so when its last word is a while ago. */
+  | { readonly kind: "yielded"; readonly callId?: string }
+  /** A timer of an isolate fired: the event loop turned. */
+  | { readonly kind: "turned" };
 
 const LEVELS: readonly string[] = ["debug", "info", "warn", "error"] satisfies LogLevel[];
-const RECORD = /^[ELOIJWXP]$/;
+const RECORD = /^[ELOIJWXPT]$/;
 
-/** The line that every call writes, and nothing else in it: read without cutting it up. */
+/** The line that a call writes in a quiet cell, and nothing else in it: read without cutting it up. */
 const ENTERED = /^E (\S+) (\S+) (\d+)$/;
 
-/** The part after start and mark, or undefined if the line is no breadcrumb. */
-export function crumbText(line: string, mark: string): string | undefined {
-  if (!line.startsWith(CRUMB_START) || !line.startsWith(mark, CRUMB_START.length)) return undefined;
-  return line.slice(CRUMB_START.length + mark.length).trimStart();
+/** What the shim says: one record, about one call. */
+const OF_ISOLATE = /^(?:T$|[PWX] \S+$|O \S+ )/;
+
+/** Records of a line that the cell wrote under its own mark, or an isolate under its part of it. */
+export function readCrumbs(line: string, mark: string): readonly Crumb[] | undefined {
+  if (!line.startsWith(CRUMB_START)) return undefined;
+  const own = textBehind(line, mark);
+  if (own !== undefined) return parseCrumbs(own);
+  const foreign = textBehind(line, isolateMark(mark));
+  if (foreign === undefined) return undefined;
+  return OF_ISOLATE.test(foreign) ? parseCrumbs(foreign).slice(0, 1) : [];
+}
+
+function textBehind(line: string, mark: string): string | undefined {
+  const begin = CRUMB_START.length + mark.length;
+  if (line[begin] !== " " || !line.startsWith(mark, CRUMB_START.length)) return undefined;
+  return line.slice(begin + 1);
 }
 
 /** Records of one line, in order. Leaves ride before or after other records of the same line. */
@@ -94,7 +110,9 @@ function parseRecord(record: string, fields: readonly string[]): Crumb | undefin
       if (first === undefined) return undefined;
       return { kind: "background", callId: first, open: record === "W" };
     case "P":
-      return { kind: "yielded" };
+      return { kind: "yielded", ...(first === undefined ? {} : { callId: first }) };
+    case "T":
+      return { kind: "turned" };
     default:
       return undefined;
   }

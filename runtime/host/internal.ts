@@ -1,11 +1,11 @@
 /** What tests see of this room besides its index. */
-export { NO_CAPABILITIES, findCapabilities, type Capabilities } from "./capabilities.ts";
+export { NO_CAPABILITIES, findCapabilities, type Capabilities, works } from "./capabilities.ts";
 export { quote, renderConfig } from "./capnp.ts";
 export { BLOCK_BOUND_MS } from "./cell-process.ts";
 export { spawnChild, type ChildExit } from "./child.ts";
 export { findCgroupPlace, parseMounts, parseOwnGroups } from "./cgroup.ts";
 export { cellConfig, egressConfig, gatewayConfig } from "./config.ts";
-export { crumbText, parseCrumbs, type Crumb } from "./crumbs.ts";
+export { parseCrumbs, readCrumbs, type Crumb } from "./crumbs.ts";
 export { openData, shortSocketRoot } from "./data-directory.ts";
 export { Layout, identityOf } from "./layout.ts";
 export { LineReader } from "./line-reader.ts";

@@ -3,7 +3,8 @@
  * instance of `CellWatch`.
  *
  * W1 Only the cell's own progress counts: a call entered or left, modules evaluated, or a ping
- *    answered. Console lines do not: an endless loop can print.
+ *    answered. Console lines do not: an endless loop can print. Of what an isolate says, a call's
+ *    first few words count: a loop that forges them has no more.
  * W2 A cell is blocked when its JavaScript thread burned its block time and a margin of CPU since
  *    the last evidence. Wall time alone never kills: a starved or busy machine is nobody's fault.
  * W3 One sample never decides. Evidence may lie unread in the pipe while this process was busy;
@@ -31,8 +32,12 @@ export const WATCHDOG = {
   bytesPerCall: 64 * 1_024,
   /** Calls held open at once; beyond it something is wrong with the cell's reports. */
   openCallsMax: 8_192,
-  /** Calls that left lately: suspects of a cell that blocks after every call has left. */
-  leftKept: 32,
+  /** Versions that left, the last ones kept: suspects of a cell that blocks with none entered. */
+  leftKept: 256,
+  /** Calls that answered with promises of `waitUntil` open. Beyond: the oldest count as left. */
+  backgroundMax: 256,
+  /** Words of one call that count as progress: it begins, answers, ends its background. */
+  wordsPerCall: 4,
 } as const;
 
 /** CPU and memory of the cell's JavaScript thread at one moment. */
@@ -73,6 +78,7 @@ interface OpenCall {
   /** Promises of `waitUntil` are open: it stays entered after its answer. */
   background: boolean;
   answered: boolean;
+  words: number;
   lines: LogLine[];
   bytes: number;
 }
@@ -86,7 +92,10 @@ export class CellWatch {
   readonly #slot: number;
   readonly #probation: boolean;
   #open = new Map<string, OpenCall>();
-  #left: { key: SuspectKey; callId: string }[] = [];
+  /** The last call that left, by version, oldest first. */
+  readonly #left = new Map<SuspectKey, string>();
+  /** Answered calls that stay entered, oldest first. */
+  readonly #background = new Set<string>();
   /** CPU when the evidence was newest; undefined = the next sample sets it. */
   #cpuAtEvidenceMs: number | undefined;
   #overdue = 0;
@@ -119,10 +128,13 @@ export class CellWatch {
         if (crumb.key !== undefined) this.#open.delete(crumb.key);
         break;
       case "background":
-        this.#background(crumb.callId, crumb.open);
+        this.#setBackground(crumb.callId, crumb.open);
+        return;
+      case "turned":
         break;
       case "yielded":
-        break;
+        if (crumb.callId === undefined || this.#hasWord(crumb.callId)) break;
+        return;
       case "console":
         this.#console(crumb);
         return;
@@ -155,13 +167,17 @@ export class CellWatch {
 
   exit(exit: CellExit): CellDeath {
     const cause = this.#causeOf(exit);
-    const suspects = this.#suspects(exit);
+    const late = this.#open.size === 0 && this.#isOwn(exit);
+    const suspects = late ? this.#lateSuspects() : this.#suspects();
+    const lately = late || !this.#isOwn(exit) ? [] : this.#lately(suspects);
     const [only, ...others] = suspects;
     const guilty = this.#probation && cause.blames && others.length === 0 ? only : undefined;
     const verdict: Verdict = {
       slot: this.#slot,
       cause: cause.code,
       suspects,
+      ...(late ? { late } : {}),
+      ...(lately.length === 0 ? {} : { lately }),
       ...(guilty === undefined ? {} : { convicted: guilty.key }),
       atMs: exit.atMs,
     };
@@ -178,18 +194,28 @@ export class CellWatch {
     return { code: "CELL_LOST", blames: crashed };
   }
 
-  /** Open calls by key; for a cell that blocked with none open, those that left last. */
-  #suspects(exit: CellExit): Verdict["suspects"] {
+  /** Something in the cell ended it: nobody from outside. */
+  #isOwn(exit: CellExit): boolean {
+    return this.#killed !== undefined || exit.memoryKilled || exit.heapExhausted;
+  }
+
+  #suspects(): Verdict["suspects"] {
     const byKey = new Map<SuspectKey, string[]>();
-    const add = (key: SuspectKey, callId: string): void => {
+    for (const [callId, { key }] of this.#open) {
       const callIds = byKey.get(key);
       if (callIds) callIds.push(callId);
       else byKey.set(key, [callId]);
-    };
-    for (const [callId, { key }] of this.#open) add(key, callId);
-    const outside = this.#killed === undefined && !exit.memoryKilled && !exit.heapExhausted;
-    if (byKey.size === 0 && !outside) for (const { key, callId } of this.#left) add(key, callId);
+    }
     return [...byKey].map(([key, callIds]) => ({ key, callIds }));
+  }
+
+  /** For a cell that blocked with none entered: a timer, or promises that nobody told of. */
+  #lateSuspects(): Verdict["suspects"] {
+    return [...this.#left].map(([key, callId]) => ({ key, callIds: [callId] }));
+  }
+
+  #lately(suspects: Verdict["suspects"]): SuspectKey[] {
+    return [...this.#left.keys()].filter((left) => !suspects.some(({ key }) => key === left));
   }
 
   #enter(callId: string, key: SuspectKey, blockMs: number | undefined): void {
@@ -199,6 +225,7 @@ export class CellWatch {
       blockMs: blockMs ?? WATCHDOG.defaultBlockMs,
       background: false,
       answered: false,
+      words: 0,
       lines: [],
       bytes: 0,
     });
@@ -208,13 +235,36 @@ export class CellWatch {
     const call = this.#open.get(callId);
     if (call === undefined) return;
     call.answered = true;
-    if (call.background) return;
+    if (call.background) {
+      this.#keepBackground(callId);
+      return;
+    }
     this.#open.delete(callId);
-    this.#left.push({ key: call.key, callId });
-    if (this.#left.length > WATCHDOG.leftKept) this.#left.shift();
+    this.#background.delete(callId);
+    // Set anew: the map stays in order of the last leave.
+    this.#left.delete(call.key);
+    this.#left.set(call.key, callId);
+    if (this.#left.size <= WATCHDOG.leftKept) return;
+    const [oldest] = this.#left.keys();
+    if (oldest !== undefined) this.#left.delete(oldest);
   }
 
-  #background(callId: string, open: boolean): void {
+  /** Bounded: the end of a call that was dropped is never said. */
+  #keepBackground(callId: string): void {
+    this.#background.add(callId);
+    if (this.#background.size <= WATCHDOG.backgroundMax) return;
+    const [oldest] = this.#background;
+    if (oldest !== undefined) this.#setBackground(oldest, false);
+  }
+
+  #hasWord(callId: string): boolean {
+    const call = this.#open.get(callId);
+    if (call === undefined) return false;
+    call.words += 1;
+    return call.words <= WATCHDOG.wordsPerCall;
+  }
+
+  #setBackground(callId: string, open: boolean): void {
     const call = this.#open.get(callId);
     if (call === undefined) return;
     call.background = open;

@@ -19,7 +19,7 @@ import {
   type ThrownData,
 } from "../../contract/index.ts";
 import { adoptEarlyLines, installConsole } from "./console.worker.ts";
-import { crumbEnter } from "./crumbs.worker.ts";
+import { crumbAlive } from "./crumbs.worker.ts";
 import {
   type EntrypointClass,
   type HttpHandler,
@@ -33,9 +33,11 @@ import { readInput } from "./input.worker.ts";
 import { IsolateCall, type ScopeStub, currentCall, isNested } from "./isolate-call.worker.ts";
 import { NativeRequest, NativeResponse, parse, stringify } from "./natives.worker.ts";
 import { checkWhole, writeResult } from "./output.worker.ts";
+import { installTimers } from "./timers.worker.ts";
 import { validate } from "./validate.worker.ts";
 
 installConsole();
+installTimers();
 
 let user: UserModule = {};
 let form: FunctionForm = "data";
@@ -117,7 +119,7 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
     plainEnv ??= plain;
     const call = new IsolateCall(envelope, plainEnv, stub as ScopeStub, this.ctx);
     adoptEarlyLines(call);
-    crumbEnter(call.callId, envelope.mb);
+    crumbAlive(envelope.id);
     return call;
   }
 

@@ -19,7 +19,7 @@ import {
 } from "../../contract/index.ts";
 import type { CallOptions, Context, Log, TraceInfo } from "../../sdk/index.ts";
 import { formatConsole } from "../../telemetry/index.ts";
-import { crumbBackground, crumbLine, crumbYield } from "./crumbs.worker.ts";
+import { crumbAlive, crumbBackground, crumbLine } from "./crumbs.worker.ts";
 import { CallStorage, cancelLater, later, now } from "./natives.worker.ts";
 
 export const currentCall = new CallStorage<IsolateCall>();
@@ -122,11 +122,12 @@ export class IsolateCall implements Context {
   }
 
   waitUntil(promise: Promise<unknown>): void {
-    if (this.#background++ === 0) crumbBackground(this.callId, true);
+    if (this.#background++ === 0) crumbBackground(this.#envelope.id, true);
     const settled = Promise.resolve(promise)
       .catch((thrown: unknown) => this.line("error", formatConsole(["waitUntil:", thrown])))
       .then(() => {
-        if (--this.#background === 0) crumbBackground(this.callId, false);
+        crumbAlive(this.#envelope.id);
+        if (--this.#background === 0) crumbBackground(this.#envelope.id, false);
       });
     this.#ctx.waitUntil(settled);
   }
@@ -140,14 +141,14 @@ export class IsolateCall implements Context {
     }
     const cut = text.length > LIMITS.logLineMaxBytes;
     const kept = cut ? `${text.slice(0, LIMITS.logLineMaxBytes)} … cut` : text;
-    crumbLine(this.callId, level, atMs, kept);
+    crumbLine(this.#envelope.id, level, atMs, kept);
     this.#lines.push({ atMs, level, text: kept });
     this.#flushTimer ??= later(() => this.#flush(), this.#answered ? 0 : FLUSH_MS);
   }
 
   /** Lines not yet flushed; from here on each further line is flushed by itself. */
   takeLines(): ShimLine[] {
-    crumbYield();
+    crumbAlive(this.#envelope.id);
     this.#answered = true;
     if (this.#flushTimer !== undefined) cancelLater(this.#flushTimer);
     this.#flushTimer = undefined;
@@ -176,7 +177,7 @@ export class IsolateCall implements Context {
   }
 
   #open(): Promise<CallScope> & CallScope {
-    this.#scope ??= this.#stub.open(this.callId);
+    this.#scope ??= this.#stub.open(this.#envelope.id);
     return this.#scope;
   }
 
