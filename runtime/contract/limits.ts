@@ -39,7 +39,9 @@ export const LIMITS = {
   graceMs: 1_000,
   /** Longest `timeoutMs` of a function. */
   timeoutMaxMs: 24 * 60 * 60 * 1_000,
-  /** Longest `maxBlockMs`. */
+  /** Longest `maxBlockMs` in shared cells: what a neighbour may have to wait (G6). */
+  sharedBlockMaxMs: 1_000,
+  /** Longest `maxBlockMs` in cells of a namespace's own. */
   blockMaxMs: 60_000,
   /** Isolates a cell keeps loaded; beyond, the least recently used idle one leaves. */
   isolatesPerCell: 2_000,

@@ -6,6 +6,7 @@
  * R2 A change never leaves a route half old, half new: routes are replaced whole.
  */
 import { functionKey } from "./ids.ts";
+import { LIMITS } from "./limits.ts";
 import type {
   FunctionRoute,
   NamespaceRoute,
@@ -68,6 +69,12 @@ export class RoutingTable {
     const prefix = functionKey(namespace, "");
     for (const key of this.#routes.keys()) if (key.startsWith(prefix)) this.#routes.delete(key);
   }
+}
+
+/** How long a call may hold its thread: in shared cells never longer than a neighbour may wait. */
+export function blockBoundMs(row: NamespaceRoute | undefined, target: RouteTarget): number {
+  if (row?.cells === "dedicated") return target.maxBlockMs;
+  return Math.min(target.maxBlockMs, LIMITS.sharedBlockMaxMs);
 }
 
 /**

@@ -142,6 +142,7 @@ async function evaluate(
     ({ form, entrypoints } = second);
   }
   checkBackend(config);
+  checkBlock(config, state.table.namespace(namespace)?.cells === "dedicated");
   return { form, entrypoints, config };
 }
 
@@ -252,6 +253,17 @@ function checkBackend(config: ResolvedConfig): void {
     attempted: "deploy a function",
     found: `backend ${config.backend}`,
     required: "backend isolate",
+  });
+}
+
+/** A neighbour's wait is bounded (G6); who needs the thread for longer gets cells of its own. */
+function checkBlock(config: ResolvedConfig, isDedicated: boolean): void {
+  if (isDedicated || config.maxBlockMs <= LIMITS.sharedBlockMaxMs) return;
+  throw new IsolaError("CONFIG_INVALID", {
+    attempted: 'use option "maxBlockMs" in shared cells',
+    found: `${config.maxBlockMs} ms`,
+    required: `at most ${LIMITS.sharedBlockMaxMs} ms, or a namespace with dedicated cells`,
+    fix: "yield with await, or isola namespace update NS --cells dedicated",
   });
 }
 

@@ -18,6 +18,7 @@ import {
   REPLY_HEADER,
   type RouteTarget,
   type TraceContext,
+  blockBoundMs,
   childTrace,
   formatTraceparent,
   isErrorCode,
@@ -154,7 +155,7 @@ function begin(
     ch: [],
     sg: target.secretsGeneration,
     fr: target.reuse === "call" ? 1 : 0,
-    mb: target.maxBlockMs,
+    mb: blockBoundMs(call.row, target),
   };
   return {
     state,
