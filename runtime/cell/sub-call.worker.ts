@@ -19,6 +19,7 @@ import {
   type RunResult,
   type ScopeCallOptions,
   type ScopeCallResult,
+  blockBoundMs,
   childTrace,
   formatTraceparent,
   functionKey,
@@ -225,7 +226,7 @@ function subEnvelope(
     ch: chain,
     sg: target.secretsGeneration,
     fr: target.reuse === "call" ? 1 : 0,
-    mb: target.maxBlockMs,
+    mb: blockBoundMs(cell.table.namespace(caller.ns), target),
   };
 }
 

@@ -97,7 +97,7 @@ export {
   type ConfigFile,
 } from "./option-values.ts";
 export { OPTIONS, flagOf, optionsOf, type OptionSpec, type OptionName } from "./options.ts";
-export { RoutingTable, pickTarget } from "./routing-table.ts";
+export { RoutingTable, blockBoundMs, pickTarget } from "./routing-table.ts";
 export {
   type FunctionForm,
   type RouteTarget,
