@@ -16,6 +16,7 @@ describe("isola bench calls", () => {
       warmUpMs: 100,
       oneClientMs: 100,
       manyClientsMs: 200,
+      crossChecks: 1,
       starts: 2,
       isolates: [1, 3, 6],
       functions: 10,
