@@ -2,7 +2,7 @@
 import type { Journal } from "../journal.ts";
 import type { Provenance } from "../provenance.ts";
 import { type Spread, spreadOf } from "../statistics.ts";
-import { type Figure, isMet, series } from "./figures.ts";
+import { type Figure, isMet, series, wrkRatios } from "./figures.ts";
 import { MANY_CLIENTS } from "./options.ts";
 
 const TARGETS = ["static", "loaded", "prototype", "isola"] as const;
@@ -92,10 +92,7 @@ export function reportOf(
   faults: readonly string[],
   { commit, dirtyFiles, versions, machine, loadBefore }: Provenance,
 ): string {
-  const wrk = journal.of("wrk").map(({ target, callsPerSecond, ownCallsPerSecond }) => {
-    const ratio = (callsPerSecond / ownCallsPerSecond).toFixed(2);
-    return `wrk on ${target}: ${ratio} × our generator`;
-  });
+  const wrk = wrkRatios(journal).map(({ target, ratio }) => `${ratio.toFixed(2)} on ${target}`);
   const changes = dirtyFiles === 0 ? "" : `, ${dirtyFiles} files changed`;
   return [
     `Isola ${versions.isola} (${commit.slice(0, 12)}${changes}), workerd ${versions.workerd}, ` +
@@ -110,7 +107,9 @@ export function reportOf(
     figureTable(figures),
     "",
     ...journal.of("note").map(({ value }) => `note: ${String(value)}`),
-    ...(wrk.length > 0 ? wrk : ["wrk is not installed: the generator was not cross-checked"]),
+    wrk.length > 0
+      ? `wrk over our generator: ${wrk.join(", ")}`
+      : "wrk is not installed: the generator was not cross-checked",
     faults.length === 0 ? "VALID" : `INVALID: ${faults.join("; ")}`,
   ].join("\n");
 }

@@ -123,15 +123,26 @@ export function figuresOf(journal: Journal, options: CallsOptions): readonly Fig
   ].filter(({ value }) => !Number.isNaN(value));
 }
 
+/** Calls a second by wrk over those by our generator right before: the median for each target. */
+export function wrkRatios(
+  journal: Journal,
+): readonly { readonly target: string; readonly ratio: number }[] {
+  const records = journal.of("wrk");
+  return [...new Set(records.map(({ target }) => target))].map((target) => {
+    const own = records.filter((record) => record.target === target);
+    const all = own.map((record) => record.callsPerSecond / record.ownCallsPerSecond);
+    return { target, ratio: quantile(all, 0.5) };
+  });
+}
+
 /** Why the run proves nothing; empty if it is valid. */
 export function faultsOf(journal: Journal): readonly string[] {
   const loads = journal.of("load");
   const errors = loads.filter((record) => record.errors > 0);
   const busy = loads.filter((record) => record.busy > BUSY_MAX);
-  const slower = journal
-    .of("wrk")
-    .filter(({ target }) => CROSS_CHECKED.has(target))
-    .filter((record) => record.callsPerSecond > record.ownCallsPerSecond * WRK_RATIO_MAX);
+  const slower = wrkRatios(journal).filter(
+    ({ target, ratio }) => CROSS_CHECKED.has(target) && ratio > WRK_RATIO_MAX,
+  );
   const warm = journal.of("start").filter((record) => !record.cold);
   const evicted = journal.of("evicted").filter(({ isolates }) => isolates > 0);
   return [

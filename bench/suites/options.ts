@@ -7,6 +7,8 @@ export interface CallsOptions {
   readonly warmUpMs: number;
   readonly oneClientMs: number;
   readonly manyClientsMs: number;
+  /** Comparisons of our generator with wrk. */
+  readonly crossChecks: number;
   readonly starts: number;
   /** Numbers of loaded isolates at which memory is read. */
   readonly isolates: readonly number[];
@@ -21,6 +23,7 @@ export const FULL: CallsOptions = {
   warmUpMs: 3_000,
   oneClientMs: 500,
   manyClientsMs: 1_000,
+  crossChecks: 7,
   starts: 40,
   isolates: [1, 50, 200],
   functions: 1_000,
@@ -33,6 +36,7 @@ export const QUICK: CallsOptions = {
   warmUpMs: 1_000,
   oneClientMs: 300,
   manyClientsMs: 500,
+  crossChecks: 1,
   starts: 10,
   isolates: [1, 20, 60],
   functions: 200,
