@@ -17,6 +17,8 @@ export interface Capabilities {
   readonly emptyNetwork: readonly string[] | undefined;
   /** Users of their own for every process; needs root. */
   readonly users: Users | undefined;
+  /** Root may give up its privileges: for processes that must stay root, for want of `users`. */
+  readonly dropsPrivileges: boolean;
   readonly cgroups: CgroupPlace | undefined;
 }
 
@@ -25,8 +27,12 @@ export const NO_CAPABILITIES: Capabilities = {
   flock: undefined,
   emptyNetwork: undefined,
   users: undefined,
+  dropsPrivileges: false,
   cgroups: undefined,
 };
+
+/** Flags of setpriv after which even root is an ordinary user. */
+export const WITHOUT_PRIVILEGES = ["--inh-caps", "-all", "--bounding-set", "-all"] as const;
 
 const PROBE_BOUND_MS = 3_000;
 /** Where system tools lie even if PATH is narrow. */
@@ -102,10 +108,14 @@ export async function findCapabilities(question: CapabilityQuestion): Promise<Ca
   const setpriv = findProgram("setpriv");
   const flock = findProgram("flock");
   const drop = ["--pdeathsig", "KILL", "--no-new-privs", "--"];
-  const [dies, locks, emptyNetwork] = await Promise.all([
+  const isRoot = process.getuid?.() === 0;
+  const [dies, locks, emptyNetwork, drops] = await Promise.all([
     setpriv === undefined ? false : works([setpriv, ...drop, trueProgram]),
     flock === undefined ? false : works([flock, "-n", "-F", "/", trueProgram]),
     findEmptyNetwork(trueProgram),
+    isRoot && setpriv !== undefined
+      ? works([setpriv, ...WITHOUT_PRIVILEGES, "--", trueProgram])
+      : false,
   ]);
   const usable = dies ? setpriv : undefined;
   return {
@@ -113,6 +123,7 @@ export async function findCapabilities(question: CapabilityQuestion): Promise<Ca
     flock: locks ? flock : undefined,
     emptyNetwork,
     users: await findUsers(usable, question),
+    dropsPrivileges: drops,
     cgroups: findCgroupPlace(),
   };
 }

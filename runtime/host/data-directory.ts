@@ -285,9 +285,9 @@ export function findDatabaseFault(file: string): string | undefined {
 export function applyDirectoryRules(rules: readonly DirectoryRule[]): void {
   for (const { path, mode, uid, gid } of rules) {
     mkdirSync(path, { recursive: true });
-    if (uid !== undefined || gid !== undefined) {
-      chownSync(path, uid ?? process.getuid?.() ?? 0, gid ?? process.getgid?.() ?? 0);
-    }
+    const [owner, group] = [uid ?? process.getuid?.() ?? 0, gid ?? process.getgid?.() ?? 0];
+    const stat = lstatSync(path);
+    if (stat.uid !== owner || stat.gid !== group) chownSync(path, owner, group);
     // After the owner: a change of owner clears the set-group bit.
     chmodSync(path, mode);
   }

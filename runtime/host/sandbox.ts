@@ -2,7 +2,7 @@
  * The command line under which a process of the platform runs, from what the system can do. Pure.
  * Each step replaces itself by the next one, so the process keeps one pid from spawn to exit.
  */
-import type { Capabilities } from "./capabilities.ts";
+import { type Capabilities, WITHOUT_PRIVILEGES } from "./capabilities.ts";
 import type { Identity } from "./layout.ts";
 
 export interface SandboxRequest {
@@ -23,18 +23,18 @@ export interface SandboxRequest {
 const CHECK_PARENT = 'test "$PPID" = "$0" && exec "$@"';
 
 export function sandboxCommand(request: SandboxRequest): readonly string[] {
-  const { capabilities, identity } = request;
+  const { capabilities } = request;
   const network = request.withoutNetwork ? (capabilities.emptyNetwork ?? []) : [];
   const { setpriv, flock } = capabilities;
   const check = ["/bin/sh", "-c", CHECK_PARENT, String(request.hostPid)];
-  const drop = ["--pdeathsig", "KILL", "--no-new-privs", ...identityFlags(identity), "--"];
+  const drop = ["--pdeathsig", "KILL", "--no-new-privs", ...userFlags(request), "--"];
   const privileges = setpriv === undefined ? [] : [setpriv, ...drop, ...check];
   const lock = flock === undefined ? [] : [flock, "-n", "-F", request.lockFile];
   return [...network, ...privileges, ...lock, ...request.command];
 }
 
-function identityFlags(identity: Identity | undefined): readonly string[] {
-  if (identity === undefined) return [];
+function userFlags({ capabilities, identity }: SandboxRequest): readonly string[] {
+  if (identity === undefined) return capabilities.dropsPrivileges ? WITHOUT_PRIVILEGES : [];
   const { uid, gid, groups } = identity;
   const others = groups.length === 0 ? ["--clear-groups"] : ["--groups", groups.join(",")];
   return ["--reuid", String(uid), "--regid", String(gid), ...others];

@@ -40,10 +40,13 @@ export function identityIn(around: Surroundings, name: ProcessName): Identity | 
 /** Gives a tree to its process, if it belongs to somebody else: another run's users, or root. */
 export function giveTree(path: string, owner: Identity | undefined): void {
   const stat = lstatSync(path);
-  if (owner !== undefined && stat.uid !== owner.uid) chownSync(path, owner.uid, owner.gid);
+  const [uid, gid] = owner === undefined ? OWN : [owner.uid, owner.gid];
+  if (stat.uid !== uid) chownSync(path, uid, gid);
   if (!stat.isDirectory()) return;
   for (const entry of readdirSync(path)) giveTree(join(path, entry), owner);
 }
+
+const OWN = [process.getuid?.() ?? 0, process.getgid?.() ?? 0] as const;
 
 /** Writes configuration and program, removes stale sockets, and says how to start. */
 export function prepareWorkerd(
@@ -88,7 +91,8 @@ export function prepareWorkerd(
 
 function makeLock(path: string, owner: Identity | undefined): void {
   if (!existsSync(path)) writeWhole(path, "", 0o600);
-  if (owner !== undefined) chownSync(path, owner.uid, owner.gid);
+  const [uid, gid] = owner === undefined ? OWN : [owner.uid, owner.gid];
+  if (lstatSync(path).uid !== uid) chownSync(path, uid, gid);
 }
 
 /** workerd leaves its sockets behind and refuses to start where one lies. */

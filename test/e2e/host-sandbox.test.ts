@@ -132,6 +132,17 @@ describe.skipIf(LACKS_USERS)("a cell's process", () => {
     }
   });
 
+  it("has no privileges either where it must stay root", async () => {
+    // A folder that only root enters, such as root's home.
+    const dataDir = join(temporaryFolder(), "data");
+    const platform = await startFixturePlatform({ dataDir });
+    onTestFinished(() => platform.stop());
+    for (const { pid } of platform.cells()) {
+      expect(statusOf(pid, "CapEff")).toBe("0000000000000000");
+    }
+    expect((await platform.get("/cell/0/hello")).text).toBe("hello");
+  });
+
   it("knows no secret of the gateway", async () => {
     const platform = await start();
     for (const { pid } of platform.cells()) {
