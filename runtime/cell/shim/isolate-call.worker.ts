@@ -41,6 +41,8 @@ const TOO_LARGE = "limited to 32MiB";
 
 /** Interval in which the lines of a running call are flushed. */
 const FLUSH_MS = 300;
+/** The same after its answer: the invocation is held for this long. */
+const LATE_FLUSH_MS = 30;
 
 export class IsolateCall implements Context {
   readonly callId: string;
@@ -140,10 +142,12 @@ export class IsolateCall implements Context {
       return;
     }
     const cut = text.length > LIMITS.logLineMaxBytes;
-    const kept = cut ? `${text.slice(0, LIMITS.logLineMaxBytes)} … cut` : text;
+    const kept = cut ? `${text.slice(0, LIMITS.logLineMaxBytes)}… (cut)` : text;
     crumbLine(this.#envelope.id, level, atMs, kept);
     this.#lines.push({ atMs, level, text: kept });
-    this.#flushTimer ??= later(() => this.#flush(), this.#answered ? 0 : FLUSH_MS);
+    if (this.#flushTimer !== undefined) return;
+    if (this.#answered) this.#ctx.waitUntil(this.#flushLater());
+    else this.#flushTimer = later(() => this.#flush(), FLUSH_MS);
   }
 
   /** Lines not yet flushed; from here on each further line is flushed by itself. */
@@ -168,6 +172,14 @@ export class IsolateCall implements Context {
   /** Sends lines through the scope; used when they are too many for the answer's header. */
   flushLines(lines: readonly ShimLine[]): void {
     this.#ctx.waitUntil(this.#open().flush(lines));
+  }
+
+  /** After the answer nothing else may keep the invocation alive until the lines have left. */
+  async #flushLater(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#flushTimer = later(resolve, LATE_FLUSH_MS);
+    });
+    this.#flush();
   }
 
   #flush(): void {
