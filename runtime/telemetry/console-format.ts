@@ -88,15 +88,20 @@ function nameOf(value: unknown): string {
   return typeof name === "string" ? name.slice(0, NAME_MAX) : "";
 }
 
+/** A text that is longer says so. */
+function clip(text: string): string {
+  return text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}… (cut)` : text;
+}
+
 function quote(text: string): string {
-  const inner = stringify(text.slice(0, TEXT_MAX)).slice(1, -1);
+  const inner = stringify(clip(text)).slice(1, -1);
   return `'${inner.replaceAll('\\"', '"').replaceAll("'", "\\'")}'`;
 }
 
 function show(value: unknown, isNested = true): string {
   if (typeof value === "object" && value) return showGuarded(value);
   let text = "";
-  if (typeof value === "string") text = isNested ? quote(value) : value.slice(0, TEXT_MAX);
+  if (typeof value === "string") text = isNested ? quote(value) : clip(value);
   else if (typeof value === "function") {
     const kind = String(codeOf(value)).startsWith("class") ? "class" : "Function:";
     text = `[${kind} ${nameOf(value) || "(anonymous)"}]`;
@@ -239,7 +244,7 @@ function join(args: readonly unknown[]): string {
   const rest = args.slice(1);
   let [first] = args;
   if (typeof first === "string" && rest.length > 0) {
-    first = first.slice(0, TEXT_MAX).replaceAll(/%([sdifjoOc%])/g, (mark: string, kind: string) => {
+    first = clip(first).replaceAll(/%([sdifjoOc%])/g, (mark: string, kind: string) => {
       if (kind === "%") return kind;
       if (rest.length === 0) return mark;
       const value = rest.shift();
