@@ -7,6 +7,8 @@
  *    first few words count: a loop that forges them has no more.
  * W2 A cell is blocked when its JavaScript thread burned its block time and a margin of CPU since
  *    the last evidence. Wall time alone never kills: a starved or busy machine is nobody's fault.
+ *    Calls that wake together say so when they answer; many that neither begin nor end in one turn
+ *    of the loop may still look like one block. They lose their cell, never their innocence (W5).
  * W3 One sample never decides. Evidence may lie unread in the pipe while this process was busy;
  *    the second sample in a row comes after everything readable was read.
  * W4 A cell that neither runs nor answers (a deadlock, a stopped process) is ended by wall time.

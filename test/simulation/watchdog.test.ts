@@ -22,21 +22,33 @@ interface World {
 
 const SAMPLE_MS = 100;
 
-/** Lines with the time at which the cell wrote them, and its CPU time as a function of time. */
+/**
+ * Lines with the time at which the cell wrote them; an empty one is the answer to a ping. As the
+ * shim does, a call that begins or answers says so after a silence; a slice in between says
+ * nothing, but the event loop has turned since the call's slice before, so a ping was answered.
+ */
 function runCell(world: World): { lines: { atMs: number; text: string }[]; endMs: number } {
   const lines: { atMs: number; text: string }[] = [];
   let nowMs = 0;
-  let saidAtMs = 0;
-  const say = (text: string): void => {
-    lines.push({ atMs: nowMs, text });
+  let saidAtMs = Number.NEGATIVE_INFINITY;
+  const word = (slice: Slice): void => {
+    if (nowMs - saidAtMs < 100) return;
+    lines.push({ atMs: nowMs, text: `P c${slice.call}` });
     saidAtMs = nowMs;
   };
   for (const slice of world.slices) {
-    if (slice.first) say(`E c${slice.call} default/f${slice.call % 5}@1 ${world.blockMs}`);
+    if (slice.first) {
+      const entered = `E c${slice.call} default/f${slice.call % 5}@1 ${world.blockMs}`;
+      lines.push({ atMs: nowMs, text: entered });
+      word(slice);
+    } else {
+      lines.push({ atMs: nowMs, text: "" });
+    }
     nowMs += slice.cpuMs;
-    // As the shim does: a call that gives the thread back says so after a silence.
-    if (nowMs - saidAtMs >= 100) say("P");
-    if (slice.last) lines.push({ atMs: nowMs, text: `L c${slice.call}` });
+    if (slice.last) {
+      word(slice);
+      lines.push({ atMs: nowMs, text: `L c${slice.call}` });
+    }
   }
   return { lines, endMs: nowMs };
 }
@@ -57,6 +69,7 @@ function watchCell(world: World, spinFromMs: number | undefined): number | undef
     for (; read < lines.length; read += 1) {
       const line = lines[read];
       if (line === undefined || line.atMs > atMs) break;
+      if (line.text === "") cell.answered();
       for (const crumb of parseCrumbs(line.text)) cell.crumb(crumb);
     }
   }
