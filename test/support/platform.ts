@@ -172,3 +172,7 @@ async function bundleOf(name: string, source: Source, folder: string): Promise<B
   const { bundle } = await bundleFunction({ name, path: join(root, source.main) });
   return bundle;
 }
+
+export async function pause(delayMs: number): Promise<void> {
+  await new Promise((go) => setTimeout(go, delayMs));
+}

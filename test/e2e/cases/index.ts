@@ -4,10 +4,20 @@ import { contentTypeCases } from "./content-types.ts";
 import { edgeCases } from "./edge.ts";
 import { formCases } from "./forms.ts";
 import { subCallCases } from "./sub-calls.ts";
+import { deadlineCases } from "./deadlines.ts";
+import { failureCases } from "./failures.ts";
+import { reuseCases } from "./reuse.ts";
+import { streamCases } from "./streams.ts";
+import { telemetryCases } from "./telemetry.ts";
 
 export const callCases: readonly CaseGroup[] = [
   formCases,
   contentTypeCases,
   edgeCases,
   subCallCases,
+  deadlineCases,
+  failureCases,
+  reuseCases,
+  streamCases,
+  telemetryCases,
 ];
