@@ -33,8 +33,9 @@ export async function handleControl(
     case CELL_CONTROL.pressure:
       return Response.json({ evicted: await relieve(cell, await request.json<PressureReport>()) });
     case CELL_CONTROL.suspects: {
-      const { suspects } = await request.json<{ suspects: string[] }>();
-      cell.suspects = new Set(suspects);
+      const news = await request.json<{ suspects: string[]; apart: string[] }>();
+      cell.suspects = new Set(news.suspects);
+      cell.apart = new Set(news.apart);
       return noContent();
     }
     case CELL_CONTROL.drain:

@@ -53,6 +53,7 @@ export async function callFunction(
   const chain = checkChain(caller.envelope, request.name);
   const target = chooseTarget(cell, route, request.options);
   const envelope = subEnvelope(cell, caller.envelope, chain, request.name, target);
+  keepApart(cell, caller.envelope, envelope);
   if (mustLeave(cell, envelope, target)) return forwardCall(cell, envelope, target, request);
   const key = functionKey(ns, request.name);
   const running = inFlight.get(key) ?? 0;
@@ -234,6 +235,19 @@ function subEnvelope(
 function earlier(a: number, b: number): number {
   if (a === 0 || b === 0) return a + b;
   return Math.min(a, b);
+}
+
+/** Two that died in the probation cell together: nobody could tell which of them was it. */
+function keepApart(cell: Cell, caller: CallEnvelope, callee: CallEnvelope): void {
+  if (cell.apart.size === 0 || cell.bindings.slot !== PROBATION_SLOT) return;
+  const [one, other] = [caller, callee].map(({ ns, fn, v }) => suspectKey(ns, fn, v));
+  if (one === other || !cell.apart.has(one ?? "") || !cell.apart.has(other ?? "")) return;
+  throw new IsolaError("CAPACITY", {
+    attempted: `call ${callee.fn}`,
+    found: "a function that is suspected of ending its cell, as its caller is",
+    required: "one of the two to be cleared",
+    retryAfterSeconds: 1,
+  });
 }
 
 /** In the probation cell a suspect's suspects stay with it: its one place is taken by their caller. */

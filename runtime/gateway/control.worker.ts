@@ -11,6 +11,7 @@ import {
 import type { Dispatcher } from "./dispatcher.worker.ts";
 import { reportBug } from "./report-bug.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
+import type { SuspectNews } from "./suspects.ts";
 import { sleep } from "./system-timers.worker.ts";
 
 export interface ControlParts {
@@ -47,7 +48,9 @@ async function route(
     case GATEWAY_CONTROL.cells:
       state.cells.apply(await request.json<CellsReport>());
       dispatcher.admission.pumpAll();
-      ctx.waitUntil(Promise.all([state.deliverLater(), tellSuspects(parts)]));
+      ctx.waitUntil(
+        Promise.all([state.deliverLater(), tellSuspects(parts, dispatcher.suspects.tell())]),
+      );
       return noContent();
     case GATEWAY_CONTROL.verdict:
       await takeVerdict(parts, await request.json<Verdict>(), ctx);
@@ -62,7 +65,7 @@ async function route(
       state.hostMetrics = await request.json<HostMetrics>();
       // The pulse of a platform that nobody calls: what waits for an event is seen to here.
       state.housekeep(ctx);
-      if (!dispatcher.suspects.isTold) ctx.waitUntil(tellSuspects(parts));
+      tellChanges(parts, ctx);
       return noContent();
     case GATEWAY_CONTROL.drain:
       await drain(parts);
@@ -82,21 +85,27 @@ async function takeVerdict(
   state.hub.recordVerdict(verdict);
   const effect = dispatcher.takeVerdict(verdict);
   if (!effect.changed) return;
-  ctx.waitUntil(tellSuspects(parts));
+  ctx.waitUntil(tellSuspects(parts, dispatcher.suspects.tell()));
   if (effect.quarantine === undefined) return;
   const key = parseSuspectKey(effect.quarantine);
   if (!key) return;
   ctx.waitUntil(
     state.change("quarantine", key, ctx).then(
-      () => undefined,
+      () => dispatcher.suspects.forget(effect.quarantine ?? ""),
       (thrown: unknown) => reportBug(toIsolaError(thrown, "quarantine a version")),
     ),
   );
 }
 
+/** Acquittals and the ends of paroles wait for an event of the host. */
+function tellChanges(parts: ControlParts, ctx: ExecutionContext): void {
+  const news = parts.dispatcher.suspects.news(parts.state.clock.now());
+  if (news) ctx.waitUntil(tellSuspects(parts, news));
+}
+
 /** Cells must not run calls between functions of suspects themselves; the acquitted come back. */
-export async function tellSuspects({ state, dispatcher }: ControlParts): Promise<void> {
-  const body = JSON.stringify({ suspects: dispatcher.suspects.tell() });
+async function tellSuspects({ state }: ControlParts, news: SuspectNews): Promise<void> {
+  const body = JSON.stringify(news);
   await Promise.allSettled(
     state.cells.liveSlots().map(async (slot) => {
       const response = await state.bindings

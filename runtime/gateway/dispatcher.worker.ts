@@ -29,6 +29,8 @@ export interface DispatcherOptions {
   readonly pool: CellPool;
   readonly clock: Clock;
   cell(slot: number): Fetcher;
+  /** The version is in quarantine by now. */
+  isQuarantined(namespace: string, name: string, version: number): boolean;
 }
 
 /** A call as the edge resolved it. */
@@ -90,6 +92,8 @@ export interface Dispatched {
 const MAX_SENDS = 3;
 /** How long the verdict over a dead probation cell is waited for. */
 const VERDICT_WAIT_MS = 2_000;
+/** How long a call that is sent again waits to learn whether it is a suspect. */
+const RESEND_WAIT_MS = 1_000;
 
 export class Dispatcher {
   readonly admission: Admission;
@@ -99,6 +103,7 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #verdicts = new Map<number, Verdict>();
   #verdictWaiters: (() => void)[] = [];
+  #waitingForCell = 0;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -124,6 +129,8 @@ export class Dispatcher {
         sent.lost === "unsent" ? canResend(request, bytes) : isRepeatable(request, bytes);
       const isSpent = sends >= MAX_SENDS || request.departure.isGone;
       if (!mayRepeat || isSpent) throw await this.#lostError(request, lease.slot, sent.sentAtMs);
+      // A suspect must not take the next cell with it.
+      if (sent.lost === "sent") await this.#verdictOf(lease.slot, sent.sentAtMs, RESEND_WAIT_MS);
     }
   }
 
@@ -145,11 +152,25 @@ export class Dispatcher {
     return new Uint8Array(await new Response(body).arrayBuffer());
   }
 
+  /** A lease in the group where the call belongs when it gets it: it may have waited. */
   async #lease(request: DispatchRequest): Promise<Lease> {
-    const group = await this.#groupUp(request);
+    const { ns, fn, v } = request.envelope;
+    for (;;) {
+      const group = await this.#groupUp(request);
+      const admitted = this.#admit(request, group);
+      if ("release" in admitted) return admitted;
+      const lease = await this.#wait(request, admitted);
+      const isQuarantined = this.#options.isQuarantined(ns, fn, v);
+      if (!isQuarantined && this.#groupOf(request) === group) return lease;
+      lease.release();
+      if (isQuarantined) throw quarantined(request);
+    }
+  }
+
+  #admit(request: DispatchRequest, group: CellGroup): Lease | Ticket {
     const { clock } = this.#options;
     const { row, target, envelope } = request;
-    const admitted = this.admission.admit(
+    return this.admission.admit(
       {
         namespace: envelope.ns,
         name: envelope.fn,
@@ -160,7 +181,13 @@ export class Dispatcher {
       },
       clock.now(),
     );
-    return "release" in admitted ? admitted : this.#wait(request, admitted);
+  }
+
+  #groupOf(request: DispatchRequest): CellGroup {
+    const { pool, clock } = this.#options;
+    const { ns, fn, v } = request.envelope;
+    const isSuspect = this.suspects.has(suspectKey(ns, fn, v), clock.now());
+    return isSuspect && pool.hasGroup(PROBATION_GROUP) ? PROBATION_GROUP : groupOf(request.row);
   }
 
   async #wait(request: DispatchRequest, ticket: Ticket): Promise<Lease> {
@@ -183,19 +210,31 @@ export class Dispatcher {
   /** The group that runs the call, as soon as one of its cells is up. */
   async #groupUp(request: DispatchRequest): Promise<CellGroup> {
     const { pool, clock } = this.#options;
-    const { ns, fn, v } = request.envelope;
     const untilMs = clock.now() + LIMITS.restartWaitMaxMs;
     for (;;) {
-      const isSuspect = this.suspects.has(suspectKey(ns, fn, v));
-      const group =
-        isSuspect && pool.hasGroup(PROBATION_GROUP) ? PROBATION_GROUP : groupOf(request.row);
+      const group = this.#groupOf(request);
       if (pool.upSlots(group).length > 0) return group;
       const leftMs = untilMs - clock.now();
-      if (leftMs <= 0 || request.departure.isGone) throw restarting(request, group);
+      const isFull = this.#waitingForCell >= LIMITS.queueMaxCalls;
+      if (leftMs <= 0 || isFull || request.departure.isGone) throw restarting(request, group);
+      const stopWaiting = this.#countWaiting(request.departure);
       const late = timeout(leftMs);
       await Promise.race([pool.changed(), late.elapsed]);
       late.cancel();
+      stopWaiting();
     }
+  }
+
+  /** Counts out once, also where the runtime drops the handler with its client. */
+  #countWaiting(departure: Departure): () => void {
+    let isCounted = true;
+    this.#waitingForCell += 1;
+    const stopWaiting = (): void => {
+      if (isCounted) this.#waitingForCell -= 1;
+      isCounted = false;
+    };
+    departure.onGone(stopWaiting);
+    return stopWaiting;
   }
 
   async #send(
@@ -219,7 +258,7 @@ export class Dispatcher {
     this.inFlight.add(entry);
     const release = (isClean: boolean): void => {
       this.inFlight.remove(envelope.id);
-      if (isClean && slot === PROBATION_SLOT) this.suspects.acquit(key);
+      if (isClean && slot === PROBATION_SLOT) this.suspects.acquit(key, this.#options.clock.now());
       lease.release();
     };
     departure.onGone(() => release(false));
@@ -252,20 +291,27 @@ export class Dispatcher {
     }
   }
 
-  /** What to say of a call whose cell died: in the probation cell the verdict decides. */
-  async #lostError(request: DispatchRequest, slot: number, sentAtMs: number): Promise<IsolaError> {
+  /** The verdict over what died after a call was sent to it; undefined if none comes in time. */
+  async #verdictOf(slot: number, sentAtMs: number, boundMs: number): Promise<Verdict | undefined> {
     const { clock } = this.#options;
-    const { ns, fn, v, id } = request.envelope;
-    const untilMs = clock.now() + VERDICT_WAIT_MS;
-    while (slot === PROBATION_SLOT && clock.now() < untilMs) {
+    const untilMs = clock.now() + boundMs;
+    for (;;) {
       const verdict = this.#verdicts.get(slot);
-      if (verdict && verdict.atMs >= sentAtMs) {
-        if (verdict.convicted !== suspectKey(ns, fn, v)) break;
-        return convicted(request, verdict);
-      }
-      const late = timeout(untilMs - clock.now());
+      if (verdict && verdict.atMs >= sentAtMs) return verdict;
+      const leftMs = untilMs - clock.now();
+      if (leftMs <= 0) return undefined;
+      const late = timeout(leftMs);
       await Promise.race([new Promise<void>((r) => this.#verdictWaiters.push(r)), late.elapsed]);
       late.cancel();
+    }
+  }
+
+  /** What to say of a call whose cell died: in the probation cell the verdict decides. */
+  async #lostError(request: DispatchRequest, slot: number, sentAtMs: number): Promise<IsolaError> {
+    const { ns, fn, v, id } = request.envelope;
+    if (slot === PROBATION_SLOT) {
+      const verdict = await this.#verdictOf(slot, sentAtMs, VERDICT_WAIT_MS);
+      if (verdict?.convicted === suspectKey(ns, fn, v)) return convicted(request, verdict);
     }
     return new IsolaError("CELL_LOST", {
       attempted: `call ${fn}`,
@@ -319,6 +365,15 @@ function restarting(request: DispatchRequest, group: CellGroup): IsolaError {
     attempted: `call ${request.envelope.fn}`,
     found: `no cell of group ${group} up`,
     retryAfterSeconds: 1,
+  });
+}
+
+function quarantined(request: DispatchRequest): IsolaError {
+  const { fn, v } = request.envelope;
+  return new IsolaError("FUNCTION_QUARANTINED", {
+    attempted: `call ${fn}`,
+    found: `version ${v} in quarantine`,
+    required: "a version that neither blocks nor kills its cell",
   });
 }
 

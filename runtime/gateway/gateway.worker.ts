@@ -21,6 +21,10 @@ function compose(bindings: GatewayBindings): ControlParts {
     pool: state.cells,
     clock: state.clock,
     cell: (slot) => bindings.cell(slot),
+    isQuarantined: (namespace, name, version) =>
+      state.table
+        .route(namespace, name)
+        ?.targets.some((target) => target.version === version && target.quarantined) ?? false,
   });
   state.load = () => ({
     inFlight: dispatcher.inFlight.size,

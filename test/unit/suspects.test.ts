@@ -24,14 +24,14 @@ describe("suspects", () => {
     for (let i = 0; i < 100; i += 1) {
       expect(suspects.take(shared(["a/innocent@1", "a/spinner@1"]), []).quarantine).toBeUndefined();
     }
-    expect(suspects.has("a/innocent@1")).toBe(true);
+    expect(suspects.has("a/innocent@1", 0)).toBe(true);
   });
 
   it("returns a suspect whose call ended in the probation cell (W2)", () => {
     const suspects = new Suspects();
     suspects.take(shared(["a/f@1"]), []);
-    expect(suspects.acquit("a/f@1")).toBe(true);
-    expect(suspects.has("a/f@1")).toBe(false);
+    suspects.acquit("a/f@1", 1);
+    expect(suspects.has("a/f@1", 1)).toBe(false);
   });
 
   it("quarantines at the third conviction within the window (W3)", () => {
@@ -60,7 +60,71 @@ describe("suspects", () => {
   it("suspects versions that were still streaming from the dead cell", () => {
     const suspects = new Suspects();
     expect(suspects.take(shared([]), ["a/stream@2"]).changed).toBe(true);
-    expect(suspects.has("a/stream@2")).toBe(true);
+    expect(suspects.has("a/stream@2", 0)).toBe(true);
+  });
+
+  it("keeps a repeated suspect until the probation cell has lived on for a while (W2)", () => {
+    const suspects = new Suspects();
+    suspects.take(shared(["a/f@1"], 0), []);
+    suspects.take(shared(["a/f@1"], 10), []);
+    suspects.acquit("a/f@1", 20);
+    expect(suspects.has("a/f@1", 1_000)).toBe(true);
+    expect(suspects.has("a/f@1", 5_000)).toBe(false);
+  });
+
+  it("takes the parole back when it kills again (W2)", () => {
+    const suspects = new Suspects();
+    suspects.take(alone("a/f@1", 0), []);
+    suspects.acquit("a/f@1", 10);
+    suspects.take(alone("a/f@1", 1_000), []);
+    expect(suspects.has("a/f@1", 60_000)).toBe(true);
+  });
+
+  it("stays a suspect until the quarantine holds (W3)", () => {
+    const suspects = new Suspects();
+    for (const atMs of [0, 1, 2]) suspects.take(alone("a/f@1", atMs), []);
+    expect(suspects.has("a/f@1", 3)).toBe(true);
+    suspects.forget("a/f@1");
+    expect(suspects.has("a/f@1", 3)).toBe(false);
+  });
+
+  it("suspects all that ran lately when cells go on dying (W4)", () => {
+    const suspects = new Suspects();
+    const verdict: Verdict = { ...shared(["a/innocent@1"]), lately: ["a/unseen@1"] };
+    suspects.take(verdict, []);
+    expect(suspects.has("a/unseen@1", 0)).toBe(false);
+    suspects.take({ ...verdict, atMs: 2_000 }, []);
+    expect(suspects.has("a/unseen@1", 2_000)).toBe(true);
+  });
+
+  it("convicts the version that alone streamed from the probation cell (W1)", () => {
+    const late: Verdict = {
+      slot: PROBATION_SLOT,
+      cause: "MAX_BLOCK",
+      suspects: [
+        { key: "a/before@1", callIds: ["b"] },
+        { key: "a/stream@1", callIds: ["c"] },
+      ],
+      late: true,
+      atMs: 0,
+    };
+    expect(new Suspects().take(late, ["a/stream@1"]).convicted).toBe("a/stream@1");
+    expect(new Suspects().take(late, []).convicted).toBeUndefined();
+  });
+
+  it("keeps two apart that died in the probation cell together (W5)", () => {
+    const suspects = new Suspects();
+    suspects.take({ ...shared(["a/f@1", "a/g@1"]), slot: PROBATION_SLOT }, []);
+    expect(suspects.tell()).toEqual({
+      suspects: ["a/f@1", "a/g@1"],
+      apart: ["a/f@1", "a/g@1"],
+    });
+  });
+
+  it("does not count probes: their deploys fail", () => {
+    const suspects = new Suspects();
+    expect(suspects.take(alone("a/f@0"), []).convicted).toBeUndefined();
+    expect(suspects.keys).toEqual([]);
   });
 
   it("keeps innocents out of quarantine under any order of verdicts", () => {
