@@ -43,6 +43,9 @@ const SOFT_SHARE = 0.8;
 /** Threads and processes of one workerd; it has two, and V8 some of its own. */
 const PROCESSES_MAX = 64;
 const PING_BOUND_MS = 30_000;
+/** CPU that a cell burned since the last question, or time that went by, until the next one. */
+const PING_CPU_MS = 50;
+const PING_IDLE_MS = 1_000;
 const PRESSURE_BOUND_MS = 5_000;
 const HEAP_MESSAGE =
   /heap out of memory|Reached heap limit|invalid array length Allocation failed/i;
@@ -59,6 +62,8 @@ export class CellProcess {
   #group: string | undefined;
   #generation = 0;
   #pinging = false;
+  #pinged = { atMs: 0, cpuMs: 0 };
+  #cpuMs = 0;
   #relieving = false;
   #heapExhausted = false;
   #memoryKilled = false;
@@ -108,6 +113,7 @@ export class CellProcess {
     const thread = readMainThread(pid);
     if (thread === undefined) return;
     const atMs = this.#parts.around.timers.monotonicMs();
+    this.#cpuMs = thread.cpuMs;
     // What it wrote counts before its silence does.
     this.process.readOutput();
     const decision = this.#watch.sample({ atMs, cpuMs: thread.cpuMs, state: thread.state });
@@ -116,9 +122,13 @@ export class CellProcess {
     this.process.kill();
   }
 
-  /** Asks whether the event loop turns; one question at a time. */
+  /** Asks whether the event loop turns; one question at a time, and few of a cell that idles. */
   ping(): void {
     if (this.#pinging || this.process.life.phase !== "up") return;
+    const nowMs = this.#parts.around.timers.monotonicMs();
+    const busy = this.#cpuMs - this.#pinged.cpuMs >= PING_CPU_MS;
+    if (!busy && nowMs - this.#pinged.atMs < PING_IDLE_MS) return;
+    this.#pinged = { atMs: nowMs, cpuMs: this.#cpuMs };
     this.#pinging = true;
     const watch = this.#watch;
     this.#control
@@ -204,6 +214,8 @@ export class CellProcess {
     const { around } = this.#parts;
     this.#watch = this.#newWatch();
     this.#pinging = false;
+    this.#pinged = { atMs: 0, cpuMs: 0 };
+    this.#cpuMs = 0;
     this.#heapExhausted = false;
     this.#memoryKilled = false;
     around.processesChanged();

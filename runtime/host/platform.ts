@@ -392,7 +392,7 @@ class RunningPlatform {
     const { timers } = this.#parts;
     this.#timers.push(
       timers.every(METRICS_PERIOD_MS, () => this.#link.metrics(this.#metrics())),
-      watchDisconnects(timers, this.#publicPort.port, (clients) => this.#link.disconnects(clients)),
+      watchDisconnects(timers, this.#publicPort, (clients) => this.#link.disconnects(clients)),
     );
   }
 

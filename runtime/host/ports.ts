@@ -18,14 +18,21 @@ export class ListeningPort {
   readonly #request: PortRequest;
   #server: Server | undefined;
   #port: number;
+  #address: string;
 
   constructor(request: PortRequest) {
     this.#request = request;
     this.#port = request.port;
+    this.#address = request.host;
   }
 
   get port(): number {
     return this.#port;
+  }
+
+  /** The address it listens on, resolved. */
+  get host(): string {
+    return this.#address;
   }
 
   get url(): string {
@@ -43,7 +50,9 @@ export class ListeningPort {
       server.once("error", (error: NodeJS.ErrnoException) => reject(this.#refused(error)));
       server.listen(this.#port, this.#request.host, resolve);
     });
-    this.#port = (server.address() as AddressInfo).port;
+    const { address, port } = server.address() as AddressInfo;
+    this.#address = address;
+    this.#port = port;
     this.#server = server;
   }
 

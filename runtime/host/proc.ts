@@ -1,5 +1,6 @@
 /** What Linux tells of processes: pure readers of /proc text, and one adapter that reads it. */
 import { readFileSync } from "node:fs";
+import { isIPv4 } from "node:net";
 
 /** Clock ticks of /proc are hundredths of a second on every Linux that Node supports. */
 const TICK_MS = 10;
@@ -103,9 +104,9 @@ function formatIpv6(bytes: Buffer): string {
   return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);
 }
 
-export function readHalfClosed(localPort: number): string[] {
-  return ["/proc/net/tcp", "/proc/net/tcp6"].flatMap((path) => {
-    const text = read(path);
-    return text === undefined ? [] : parseHalfClosed(text, localPort);
-  });
+/** Clients of a listener; milliseconds of work, whatever their number. */
+export function readHalfClosed(host: string, localPort: number): string[] {
+  // A listener for both families shows all its clients as those of IPv6.
+  const text = read(isIPv4(host) ? "/proc/net/tcp" : "/proc/net/tcp6");
+  return text === undefined ? [] : parseHalfClosed(text, localPort);
 }
