@@ -22,6 +22,7 @@ export { type PlatformParts, startPlatformWith } from "./platform.ts";
 export { decodeAddress, isAlive, parseHalfClosed, parseMemory, parseStat } from "./proc.ts";
 export { workerdPath } from "./release.ts";
 export { sandboxCommand } from "./sandbox.ts";
+export { SHARD_KEYS, actorFileName, placeShards, shardName } from "./shard-files.ts";
 export { dedicateSlots, parseDedicated } from "./slots.ts";
 export { systemTimers } from "./system-timers.ts";
 export { CellWatch, WATCHDOG, type CellExit, type WatchDecision } from "./watchdog.ts";

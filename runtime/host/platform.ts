@@ -32,6 +32,7 @@ import { metricsOf } from "./metering.ts";
 import { ListeningPort } from "./ports.ts";
 import { ProcessLog } from "./process-log.ts";
 import { readRelease, workerdPath } from "./release.ts";
+import { placeShards } from "./shard-files.ts";
 import type { SupervisedProcess } from "./supervised-process.ts";
 import type { PlatformEvent, Surroundings } from "./surroundings.ts";
 import { type Cancel, type Timers, systemTimers, within } from "./system-timers.ts";
@@ -63,7 +64,7 @@ export interface PlatformOptions {
   readonly dev?: boolean;
   readonly otlpEndpoint?: string | undefined;
   readonly otlpHeaders?: string | undefined;
-  /** @default 512 */
+  /** @default 1024 */
   readonly cellMemoryMb?: number;
   /** Least level of what `onEvent` gets. @default "info" */
   readonly logLevel?: LogLevel;
@@ -96,7 +97,7 @@ const REAL_PARTS: PlatformParts = {
   clock: systemClock,
 };
 
-const DEFAULT_CELL_MEMORY_MB = 512;
+const DEFAULT_CELL_MEMORY_MB = 1_024;
 const METRICS_PERIOD_MS = 5_000;
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 
@@ -188,6 +189,12 @@ class RunningPlatform {
     await this.#publicPort.open();
     await this.#adminPort.open();
     await endLeftovers(layout, this.#parts.timers);
+    placeShards({
+      shards: this.#data.shards,
+      cells: this.#derived.cells,
+      slots: allSlots(LIMITS.cellSlots),
+      stateDir: (slot) => layout.stateDir(`cell-${slot}`),
+    });
     const programs = await this.#bundleAll();
     const around = await this.#surround();
     this.#around = around;
