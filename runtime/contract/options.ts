@@ -198,7 +198,7 @@ const PLATFORM_OPTIONS = {
     unit: "MB",
     min: 64,
     max: 65_536,
-    default: 512,
+    default: 1_024,
     environment: "ISOLA_CELL_MEMORY_MB",
     file: "platform.cellMemoryMb",
     help: "memory of one cell",
