@@ -120,6 +120,8 @@ export interface Verdict {
   readonly slot: number;
   readonly cause: "MAX_BLOCK" | "MEMORY_LIMIT" | "CELL_LOST";
   readonly suspects: readonly { key: SuspectKey; callIds: readonly string[] }[];
+  /** Somebody killed the cell: nothing says that one of its calls did. */
+  readonly outside?: true;
   /** No call was entered: the suspects are all that ran in this cell before. */
   readonly late?: true;
   /** Versions that ran in this cell and left: suspects if cells go on dying. */

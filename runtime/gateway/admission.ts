@@ -4,7 +4,8 @@
  *
  * A1 Calls in flight in a group never exceed its capacity; a slot is chosen by fewest in flight.
  * A2 Waiting calls are served round-robin over namespaces, first come first served within one: a
- *    namespace that floods the queue waits behind itself.
+ *    namespace that floods the queue waits behind itself. In front of the probation cell, where one
+ *    runs at a time, functions take turns.
  * A3 Every bound refuses with a code and a time to come back; nothing waits beyond its bound.
  * A4 Each lease is released once; a second release is ignored. What is counted in is counted out.
  */
@@ -47,7 +48,7 @@ interface Waiting {
 interface GroupState {
   inFlight: number;
   queued: number;
-  /** Namespaces with waiting calls, in the order of their turn. */
+  /** Waiting calls by whose turn it is, in the order of the turns. */
   readonly queues: Map<string, Waiting[]>;
 }
 
@@ -169,18 +170,19 @@ export class Admission {
   #enqueue(request: AdmissionRequest, group: GroupState): Ticket {
     const { promise, resolve } = Promise.withResolvers<Lease>();
     const waiting: Waiting = { request, resolve };
-    const queue = group.queues.get(request.namespace);
+    const turn = turnOf(request);
+    const queue = group.queues.get(turn);
     if (queue) queue.push(waiting);
-    else group.queues.set(request.namespace, [waiting]);
+    else group.queues.set(turn, [waiting]);
     group.queued += 1;
     return {
       lease: promise,
       leave: () => {
-        const mine = group.queues.get(request.namespace);
+        const mine = group.queues.get(turn);
         const at = mine?.indexOf(waiting) ?? -1;
         if (!mine || at < 0) return;
         mine.splice(at, 1);
-        if (mine.length === 0) group.queues.delete(request.namespace);
+        if (mine.length === 0) group.queues.delete(turn);
         group.queued -= 1;
         this.#count(request, -1);
       },
@@ -231,7 +233,7 @@ export class Admission {
   }
 
   #checkQueue(request: AdmissionRequest, group: GroupState): void {
-    const own = group.queues.get(request.namespace)?.length ?? 0;
+    const own = group.queues.get(turnOf(request))?.length ?? 0;
     if (group.queued < LIMITS.queueMaxCalls && own < LIMITS.queueMaxCallsPerNamespace) return;
     throw new IsolaError("QUEUE_FULL", {
       attempted: `queue a call of ${request.name}`,
@@ -240,6 +242,10 @@ export class Admission {
       retryAfterSeconds: 1,
     });
   }
+}
+
+function turnOf({ group, namespace, name }: AdmissionRequest): string {
+  return group === PROBATION_GROUP ? functionKey(namespace, name) : namespace;
 }
 
 /** Next waiting call: the namespace whose turn it is goes to the end of the round (A2). */

@@ -9,7 +9,7 @@
  *    innocent that shared a cell with a culprit is never quarantined. It stays a suspect until the
  *    quarantine holds.
  * W4 Who cannot be seen is found out in the end: if cells go on dying and nobody is convicted, all
- *    that ran in them lately are suspects.
+ *    that ran in them lately are suspects. One death from outside makes no suspects.
  * W5 Two that died in the probation cell together do not meet there again.
  */
 import {
@@ -47,8 +47,8 @@ interface Record {
   /** When it goes free, if it does not kill by then. */
   paroleUntilMs: number | undefined;
   /** When it was suspected, lately. */
-  suspectedAtMs: number[];
-  convictedAtMs: number[];
+  readonly suspectedAtMs: number[];
+  readonly convictedAtMs: number[];
 }
 
 export class Suspects {
@@ -57,6 +57,7 @@ export class Suspects {
   #suspectCount = 0;
   #convictionCount = 0;
   #unsolvedAtMs = Number.NEGATIVE_INFINITY;
+  #outsideAtMs = Number.NEGATIVE_INFINITY;
   #isTold = true;
 
   get keys(): readonly SuspectKey[] {
@@ -98,7 +99,8 @@ export class Suspects {
    */
   take(given: Verdict, streaming: readonly SuspectKey[]): VerdictEffect {
     const verdict = withoutProbes(given);
-    const { atMs } = verdict;
+    const { atMs, outside } = verdict;
+    if (outside && !this.#isOutsideSeries(atMs)) return { changed: false };
     const convicted = convictedBy(verdict, streaming);
     if (convicted !== undefined) return this.#convict(convicted, atMs);
     const isOwn = verdict.cause !== "CELL_LOST";
@@ -112,7 +114,10 @@ export class Suspects {
       for (const key of named) this.#apart.add(key);
     }
     const before = this.#suspectCount;
-    for (const key of new Set([...named, ...streaming, ...lately])) this.#suspect(key, atMs);
+    for (const key of new Set([...named, ...streaming, ...lately])) {
+      const record = this.#suspect(key);
+      if (!outside) noteTime(record.suspectedAtMs, atMs, REPEAT_MS);
+    }
     return { changed: this.#suspectCount !== before };
   }
 
@@ -142,15 +147,22 @@ export class Suspects {
   }
 
   #convict(key: SuspectKey, atMs: number): VerdictEffect {
-    const record = this.#suspect(key, atMs);
+    const record = this.#suspect(key);
     this.#convictionCount += 1;
-    record.convictedAtMs = recent(record.convictedAtMs, atMs, LIMITS.convictionWindowMs);
-    record.convictedAtMs.push(atMs);
+    noteTime(record.suspectedAtMs, atMs, REPEAT_MS);
+    noteTime(record.convictedAtMs, atMs, LIMITS.convictionWindowMs);
     const isEnough = record.convictedAtMs.length >= LIMITS.convictionsToQuarantine;
     return { changed: true, convicted: key, ...(isEnough ? { quarantine: key } : {}) };
   }
 
-  #suspect(key: SuspectKey, atMs: number): Record {
+  /** One cell killed from outside is nobody's fault; more of them may be a call's, by some way. */
+  #isOutsideSeries(atMs: number): boolean {
+    const isSeries = atMs - this.#outsideAtMs < SERIES_MS;
+    this.#outsideAtMs = atMs;
+    return isSeries;
+  }
+
+  #suspect(key: SuspectKey): Record {
     let record = this.#records.get(key);
     if (!record) {
       record = { isSuspect: false, paroleUntilMs: undefined, suspectedAtMs: [], convictedAtMs: [] };
@@ -162,8 +174,6 @@ export class Suspects {
       this.#isTold = false;
     }
     record.paroleUntilMs = undefined;
-    record.suspectedAtMs = recent(record.suspectedAtMs, atMs, REPEAT_MS);
-    record.suspectedAtMs.push(atMs);
     return record;
   }
 
@@ -207,6 +217,11 @@ function convictedBy(verdict: Verdict, streaming: readonly SuspectKey[]): Suspec
 
 function recent(times: readonly number[], nowMs: number, windowMs: number): number[] {
   return times.filter((atMs) => nowMs - atMs < windowMs);
+}
+
+/** Adds a time and drops those out of the window. */
+function noteTime(times: number[], atMs: number, windowMs: number): void {
+  times.splice(0, times.length, ...recent(times, atMs, windowMs), atMs);
 }
 
 function isClean(record: Record, nowMs: number): boolean {

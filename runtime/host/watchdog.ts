@@ -178,6 +178,7 @@ export class CellWatch {
       slot: this.#slot,
       cause: cause.code,
       suspects,
+      ...(cause.blames || this.#isOwn(exit) ? {} : { outside: true }),
       ...(late ? { late } : {}),
       ...(lately.length === 0 ? {} : { lately }),
       ...(guilty === undefined ? {} : { convicted: guilty.key }),

@@ -112,6 +112,13 @@ describe("suspects", () => {
     expect(new Suspects().take(late, []).convicted).toBeUndefined();
   });
 
+  it("takes one cell that was killed from outside for an accident (W4)", () => {
+    const suspects = new Suspects();
+    const killed = (atMs: number): Verdict => ({ ...shared(["a/f@1"], atMs), outside: true });
+    expect(suspects.take({ ...killed(0), cause: "CELL_LOST" }, []).changed).toBe(false);
+    expect(suspects.take({ ...killed(1_000), cause: "CELL_LOST" }, []).changed).toBe(true);
+  });
+
   it("keeps two apart that died in the probation cell together (W5)", () => {
     const suspects = new Suspects();
     suspects.take({ ...shared(["a/f@1", "a/g@1"]), slot: PROBATION_SLOT }, []);
