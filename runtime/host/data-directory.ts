@@ -123,7 +123,8 @@ function asStartError(error: unknown, dataDir: string): unknown {
 }
 
 function makeDirectories(dataDir: string): void {
-  mkdirSync(dataDir, { recursive: true, mode: 0o711 });
+  // Root gives its processes users of their own, which pass through; nobody else has to.
+  mkdirSync(dataDir, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 });
   for (const name of ["run", "workerd", "blobs", "logs"]) {
     mkdirSync(join(dataDir, name), { recursive: true, mode: 0o711 });
   }

@@ -332,6 +332,7 @@ class RunningPlatform {
     const { layout } = around;
     const { dev = false, otlpEndpoint = "", otlpHeaders = "" } = this.#options;
     const ports = [this.#publicPort, this.#adminPort];
+    const startedAtMs = this.#parts.clock.now();
     return trustedProcess({
       name: "gateway",
       around,
@@ -343,7 +344,7 @@ class RunningPlatform {
           dev,
           publicPort: this.#publicPort.port,
           version: this.#derived.release,
-          startedAtMs: this.#parts.clock.now(),
+          startedAtMs,
           otlpEndpoint,
           otlpHeaders,
           cells: this.#derived.cells,

@@ -171,7 +171,24 @@ export class SupervisedProcess {
     this.#restarts += 1;
     this.#startedAtMs = this.#around.now();
     const { timers } = this.#around;
-    const child = spawnChild(
+    let child: Child | undefined;
+    try {
+      child = this.#makeChild(prepared);
+    } catch (error) {
+      this.#fail(error);
+      this.#apply({ kind: "spawnFailed" });
+      return;
+    }
+    if (child === undefined) return;
+    this.#child = child;
+    this.#role.spawned(child.pid);
+    const bound = timers.after(RESTART.startBoundMs, () => this.#apply({ kind: "startTimedOut" }));
+    this.#cancels.push(bound);
+    void this.#probeUntilUp(child);
+  }
+
+  #makeChild(prepared: Pick<ChildSpec, "command" | "environment" | "descriptors">) {
+    return spawnChild(
       {
         ...prepared,
         outputPath: this.#around.outputPath,
@@ -179,14 +196,8 @@ export class SupervisedProcess {
         takeError: (line) => this.#takeError(line),
         takeExit: (exit) => this.#takeExit(exit),
       },
-      timers,
+      this.#around.timers,
     );
-    if (child === undefined) return;
-    this.#child = child;
-    this.#role.spawned(child.pid);
-    const bound = timers.after(RESTART.startBoundMs, () => this.#apply({ kind: "startTimedOut" }));
-    this.#cancels.push(bound);
-    void this.#probeUntilUp(child);
   }
 
   async #probeUntilUp(child: Child): Promise<void> {

@@ -15,7 +15,7 @@ import { MODULE_FILE } from "./config.ts";
 import { type Identity, type ProcessName, identityOf } from "./layout.ts";
 import { sandboxCommand } from "./sandbox.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { writeWhole } from "./whole-file.ts";
+import { readOptional, writeWhole } from "./whole-file.ts";
 
 export interface WorkerdSpec {
   readonly name: ProcessName;
@@ -61,7 +61,8 @@ export function prepareWorkerd(
   giveTree(layout.stateDir(spec.name), owner);
   chmodSync(layout.stateDir(spec.name), 0o700);
   const own = (path: string, text: string, mode: number): void => {
-    writeWhole(path, text, mode);
+    // A restart on a full disk writes nothing, so it succeeds.
+    if (readOptional(path) !== text) writeWhole(path, text, mode);
     chmodSync(path, mode);
     if (owner !== undefined) chownSync(path, process.getuid?.() ?? 0, owner.gid);
   };
