@@ -50,10 +50,15 @@ export class CellPool {
     for (const wake of waiters) wake();
   }
 
-  /** A connection to the slot broke: it is not offered until its process changed. */
-  markLost(slot: number): void {
+  /** Process that answers at the slot, as the host last said. */
+  pidOf(slot: number): number | undefined {
+    return this.#slots.get(slot)?.info.pid;
+  }
+
+  /** A process of the slot is dead: the slot is not offered until the host names another. */
+  markLost(slot: number, pid = this.pidOf(slot)): void {
     const known = this.#slots.get(slot);
-    if (known) known.lostPid = known.info.pid;
+    if (known) known.lostPid = pid;
   }
 
   isUp(slot: number): boolean {

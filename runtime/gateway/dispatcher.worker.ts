@@ -29,6 +29,8 @@ export interface DispatcherOptions {
   readonly pool: CellPool;
   readonly clock: Clock;
   cell(slot: number): Fetcher;
+  /** Whether nobody listens at the slot any more; false for one that is merely slow. */
+  isDead(slot: number): Promise<boolean>;
   /** The version is in quarantine by now. */
   isQuarantined(namespace: string, name: string, version: number): boolean;
 }
@@ -263,6 +265,7 @@ export class Dispatcher {
     };
     departure.onGone(() => release(false));
     const sentAtMs = this.#options.clock.now();
+    const pid = this.#options.pool.pidOf(slot);
     try {
       const sending = this.#options.cell(slot).fetch(request.url, {
         method: request.method,
@@ -286,7 +289,11 @@ export class Dispatcher {
       release(false);
       if (departure.isGone) throw gone(request);
       const lost = classifyLost(thrown);
-      this.#options.pool.markLost(slot);
+      // A body that its client breaks off looks the same as a cell that dies.
+      const isDead = lost === "unsent" || (await this.#options.isDead(slot));
+      if (departure.isGone) throw gone(request);
+      if (!isDead) throw unanswered(request, thrown);
+      this.#options.pool.markLost(slot, pid);
       return { lost, sentAtMs };
     }
   }
@@ -350,6 +357,16 @@ function convicted(request: DispatchRequest, verdict: Verdict): IsolaError {
         fix: "look for native crashes in the cell's log; the function is counted as convicted",
       });
   }
+}
+
+/** The cell lives: it is the answer that could not be carried. */
+function unanswered(request: DispatchRequest, thrown: unknown): IsolaError {
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new IsolaError("RESULT_INVALID", {
+    attempted: `call ${request.envelope.fn}`,
+    found: `a connection that broke off (${message})`,
+    required: "an answer whose head is not too large",
+  });
 }
 
 function draining(request: DispatchRequest): IsolaError {

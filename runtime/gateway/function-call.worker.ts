@@ -109,7 +109,9 @@ export async function callFunction(
     return await answer(running, dispatched, end, ctx);
   } catch (thrown) {
     const error = toIsolaError(thrown, `call ${name}`);
-    state.hub.refused(error.code);
+    // Nobody reads the answer then; that the client went is what ended the call.
+    if (departure.isGone) end(canceled());
+    else state.hub.refused(error.code);
     end({ ...canceled(), outcome: outcomeOf(error), status: error.status });
     await discardRefused(request);
     return errorResponse(error, {

@@ -2,6 +2,7 @@
  * The gateway's parts and how they hang together: one of each per isolate, made by the first
  * event. Both forms, host and collapsed, go through here.
  */
+import { CELL_CONTROL } from "../contract/index.ts";
 import type { GatewayBindings } from "./bindings.worker.ts";
 import type { ControlParts } from "./control.worker.ts";
 import { Dispatcher } from "./dispatcher.worker.ts";
@@ -21,6 +22,7 @@ function compose(bindings: GatewayBindings): ControlParts {
     pool: state.cells,
     clock: state.clock,
     cell: (slot) => bindings.cell(slot),
+    isDead: (slot) => refuses(bindings.control(slot)),
     isQuarantined: (namespace, name, version) =>
       state.table
         .route(namespace, name)
@@ -32,4 +34,19 @@ function compose(bindings: GatewayBindings): ControlParts {
     isDraining: dispatcher.isDraining,
   });
   return { state, dispatcher };
+}
+
+/** Longest that a slow cell is waited for; it is not dead then. */
+const PING_BOUND_MS = 500;
+
+/** True if the connection itself fails: a process that is busy answers late, a dead one not. */
+async function refuses(control: Fetcher): Promise<boolean> {
+  const signal = AbortSignal.timeout(PING_BOUND_MS);
+  try {
+    const response = await control.fetch(`http://cell${CELL_CONTROL.ping}`, { signal });
+    await response.body?.cancel();
+    return false;
+  } catch {
+    return !signal.aborted;
+  }
 }
