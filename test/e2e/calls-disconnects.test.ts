@@ -1,0 +1,190 @@
+/** Clients that go while their call runs: it is noticed, however they go, and nothing is left. */
+import { type Socket, connect } from "node:net";
+import { beforeAll, describe, expect, it } from "vitest";
+import { LIMITS } from "../../runtime/contract/index.ts";
+import { pause, usePlatform } from "../support/platform.ts";
+import { until } from "../support/until.ts";
+
+const platform = usePlatform({ cells: 1 });
+
+/** Ticks in another isolate, which can be asked how often. */
+const COUNTER = `
+  const counts = new Map();
+  export default ({ name, add }) => {
+    if (add) counts.set(name, (counts.get(name) ?? 0) + add);
+    return counts.get(name) ?? 0;
+  };`;
+
+const TICKER = `
+  const sleep = (ms) => new Promise((go) => setTimeout(go, ms));
+  export default {
+    async fetch(request, env) {
+      const url = new URL(request.url);
+      const name = url.searchParams.get("name");
+      const count = (what) => env.ISOLA.call("counter", { name: name + "/" + what, add: 1 });
+      env.ISOLA.signal.addEventListener("abort", () => count("abort " + env.ISOLA.signal.reason.code));
+      const tick = async () => { for (;;) { await sleep(40); await count("tick"); } };
+      if (url.pathname === "/stream") {
+        let ticks = 0;
+        return new Response(new ReadableStream({
+          async pull(to) {
+            await sleep(40);
+            await count("tick");
+            to.enqueue(new TextEncoder().encode("tick " + ++ticks + "\\n".padEnd(2000)));
+          },
+        }));
+      }
+      if (url.pathname === "/upload") {
+        for await (const chunk of request.body) await count("tick");
+        return new Response("read");
+      }
+      await tick();
+    },
+  };`;
+
+beforeAll(async () => {
+  await platform().deploy("counter", COUNTER);
+  await platform().deploy("ticker", TICKER, { timeoutMs: 60_000 });
+  await platform().call("counter", { json: { name: "warm" } });
+});
+
+async function counted(name: string): Promise<number> {
+  return (await platform().call("counter", { json: { name } })).json as number;
+}
+
+async function send(head: string): Promise<Socket> {
+  const { hostname, port } = new URL(platform().publicUrl);
+  const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true });
+  await new Promise((resolve, reject) => {
+    socket.once("connect", resolve);
+    socket.once("error", reject);
+  });
+  // A client that has gone hears nothing of it.
+  socket.on("error", () => undefined);
+  socket.write(head);
+  return socket;
+}
+
+const request = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
+
+/** Fails unless the call stops within its grace, and everything it held is given back. */
+async function expectEnd(name: string): Promise<void> {
+  // Noticed within half a second or so, then the grace; a second for a machine that is busy.
+  await pause(1_500 + LIMITS.graceMs);
+  const ticks = await counted(`${name}/tick`);
+  await pause(400);
+  expect(await counted(`${name}/tick`), "ticks after the end").toBe(ticks);
+  await platform().idle(2_000);
+}
+
+describe.concurrent("a client that goes", () => {
+  it("by closing its side ends its call: signal first, then all of it", async () => {
+    const socket = await send(request("/function/ticker?name=fin"));
+    await until(async () => (await counted("fin/tick")) > 2);
+    const startedAtMs = performance.now();
+    socket.end();
+    await until(async () => (await counted("fin/abort CONFLICT")) === 1, 3_000);
+    expect(performance.now() - startedAtMs).toBeLessThan(2_000);
+    await expectEnd("fin");
+    socket.destroy();
+  });
+
+  it("by a reset ends its call", async () => {
+    const socket = await send(request("/function/ticker?name=rst"));
+    await until(async () => (await counted("rst/tick")) > 2);
+    socket.resetAndDestroy();
+    await until(async () => (await counted("rst/abort CONFLICT")) === 1, 3_000);
+    await expectEnd("rst");
+  });
+
+  it("in the middle of an answer ends it", async () => {
+    for (const [name, leave] of [
+      ["stream-rst", (socket: Socket) => socket.resetAndDestroy()],
+      ["stream-fin", (socket: Socket) => socket.destroy()],
+    ] as const) {
+      const socket = await send(request(`/function/ticker/stream?name=${name}`));
+      await new Promise((resolve) => socket.once("data", resolve));
+      await until(async () => (await counted(`${name}/tick`)) > 2);
+      leave(socket);
+      await expectEnd(name);
+    }
+  });
+
+  it("in the middle of its own body ends the call", async () => {
+    const head = "POST /function/ticker/upload?name=up HTTP/1.1\r\nHost: localhost\r\n";
+    const socket = await send(`${head}Content-Length: 1000000\r\n\r\n`);
+    socket.write("x".repeat(10_000));
+    await until(async () => (await counted("up/tick")) > 0);
+    socket.destroy();
+    await expectEnd("up");
+  });
+
+  it("while its call waits behind a full function costs no place", async () => {
+    await platform().deploy(
+      "single",
+      "export default (ms) => new Promise((go) => setTimeout(() => go(ms), ms));",
+      { maxInFlight: 1, timeoutMs: 60_000 },
+    );
+    const post = (ms: number): string => {
+      const body = String(ms);
+      return [
+        "POST /function/single HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: application/json",
+        `Content-Length: ${String(body.length)}`,
+        "",
+        body,
+      ].join("\r\n");
+    };
+    const socket = await send(post(50_000));
+    await pause(200);
+    await until(async () => (await platform().call("single", { json: 1 })).code === "RATE_LIMITED");
+    socket.destroy();
+    await until(async () => (await platform().call("single", { json: 1 })).status === 200, 4_000);
+  });
+});
+
+describe("a connection that breaks off behind the gateway", () => {
+  it("is the function's fault if its cell lives, and costs nobody else a call", async () => {
+    await platform().deploy(
+      "headed",
+      `export default { fetch: () =>
+        new Response("x", { headers: { "x-large": "y".repeat(1_000_000) } }) };`,
+    );
+    const calm = platform().call("single", { json: 300 });
+    const answer = await platform().call("headed");
+    expect([answer.status, answer.code]).toEqual([500, "RESULT_INVALID"]);
+    expect((await calm).json).toBe(300);
+    const { cells } = await platform().status();
+    expect(cells.map(({ slot, state }) => [slot, state])).toEqual([
+      [0, "up"],
+      [99, "up"],
+    ]);
+    expect((await platform().call("single", { json: 1 })).json).toBe(1);
+  });
+});
+
+describe("calls that were given up", () => {
+  it("are recorded as canceled, each once", async () => {
+    const before = await platform().client.calls({ function: "ticker" });
+    const sockets = await Promise.all(
+      [...Array(8).keys()].map((i) => send(request(`/function/ticker?name=many-${String(i)}`))),
+    );
+    await until(async () => (await counted("many-7/tick")) > 0);
+    for (const socket of sockets) socket.destroy();
+    await platform().idle(4_000);
+    const after = await platform().client.calls({ function: "ticker" });
+    const news = after.slice(before.length);
+    expect(news.map(({ outcome, status }) => `${outcome} ${String(status)}`)).toEqual(
+      Array(8).fill("canceled 499"),
+    );
+  });
+
+  it("leave connections of others alone", async () => {
+    const socket = await send(request("/function/ticker?name=lone"));
+    const calm = platform().call("single", { json: 1_500 });
+    await until(async () => (await counted("lone/tick")) > 0);
+    socket.destroy();
+    expect((await calm).json).toBe(1_500);
+  });
+});
