@@ -1,4 +1,6 @@
-/** What a tenant's isolate reports, which tenant code may have written: nothing of it is trusted. */
+/**
+ * What a tenant's isolate reports, which tenant code may have written: nothing of it is trusted.
+ */
 import {
   type ErrorData,
   LIMITS,

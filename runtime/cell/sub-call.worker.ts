@@ -250,7 +250,9 @@ function keepApart(cell: Cell, caller: CallEnvelope, callee: CallEnvelope): void
   });
 }
 
-/** In the probation cell a suspect's suspects stay with it: its one place is taken by their caller. */
+/**
+ * In the probation cell a suspect's suspects stay with it: its one place is taken by their caller.
+ */
 function mustLeave(cell: Cell, envelope: CallEnvelope, target: RouteTarget): boolean {
   if (target.quarantined || target.backend !== "isolate") return true;
   if (cell.bindings.slot === PROBATION_SLOT) return false;

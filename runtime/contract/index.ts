@@ -19,7 +19,7 @@ export {
   type PlatformStatus,
   type List,
 } from "./admin.ts";
-export { AssertionFailed, assert, unreachable } from "./assert.ts";
+export { assert, unreachable } from "./assert.ts";
 export { parseTarget, parseHostTarget, type CallTarget } from "./call-target.ts";
 export {
   CALL_HEADER,
@@ -62,15 +62,12 @@ export {
   isErrorCode,
   parseErrorData,
   toIsolaError,
-  type Fault,
-  type ErrorEntry,
   type ErrorCode,
   type ErrorParts,
   type ErrorData,
 } from "./errors.ts";
 export {
   DEFAULT_COMPATIBILITY_DATE,
-  CONFIG_OPTIONS,
   resolveConfig,
   type BackendName,
   type AuthMode,
@@ -90,7 +87,6 @@ export {
 export { LIMITS, DEFAULT_QUOTAS, type Quotas } from "./limits.ts";
 export {
   findOption,
-  fileKeys,
   checkConfigFile,
   type OptionValue,
   type FoundOption,
@@ -124,7 +120,6 @@ export {
   type BundleModule,
   type Bundle,
   type VersionSupply,
-  type SupplySnapshot,
 } from "./supply.ts";
 export {
   parseTraceparent,
@@ -133,4 +128,4 @@ export {
   childTrace,
   type TraceContext,
 } from "./trace.ts";
-export { encodeJson, findUncloneable, findUnjsonable, type Value } from "./values.ts";
+export { encodeJson, findUncloneable, type Value } from "./values.ts";

@@ -5,7 +5,7 @@
  * All bodies are JSON unless said otherwise; errors are `ErrorData` with the catalogue's status.
  */
 import type { ResolvedConfig } from "./function-config.ts";
-import type { FunctionForm, RoutingSnapshot } from "./routing.ts";
+import type { FunctionForm } from "./routing.ts";
 
 export const SUPPLY = {
   /** GET → `RoutingSnapshot` of the group. */
@@ -50,5 +50,3 @@ export interface VersionSupply {
   readonly entrypoints: readonly string[];
   readonly config: ResolvedConfig;
 }
-
-export type SupplySnapshot = RoutingSnapshot;

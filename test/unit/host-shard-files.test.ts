@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SHARD_KEYS, actorFileName, placeShards, shardName } from "../../runtime/host/internal.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";

@@ -101,7 +101,7 @@ export const IMPORT_RULES: readonly Rule[] = [
       { "runtime/contract/a.ts": 'type A = import("../sdk/index.ts").A;' },
       { "functions/a.ts": 'await import("../runtime/host/index.ts");' },
       { "runtime/gateway/a.ts": 'import a from "../sdk/index.ts?bundle";' },
-      { "runtime/cell/a.ts": 'import { a } from "../sdk/index.ts";' },
+      { "runtime/registry/a.ts": 'import { a } from "../sdk/index.ts";' },
       { "runtime/host/a.ts": 'import { a } from "../../package.json";' },
     ],
     keeps: [
