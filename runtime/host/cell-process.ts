@@ -6,6 +6,7 @@
  * E2 A death that was asked for makes nobody a suspect.
  */
 import { randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
 import {
   CELL_CONTROL,
   type CellInfo,
@@ -220,6 +221,7 @@ export class CellProcess {
     this.#memoryKilled = false;
     around.processesChanged();
     around.event("debug", this.name, `started with pid ${pid}`);
+    preferAsVictim(pid);
     if (around.cgroups === undefined) return;
     this.#generation += 1;
     this.#group = `${this.name}-${this.#generation}`;
@@ -274,6 +276,15 @@ export class CellProcess {
 
   #oomKills(): number {
     return this.#parts.around.cgroups?.oomKills(this.#group ?? "") ?? 0;
+  }
+}
+
+/** When the whole machine is out of memory, a cell goes before the gateway and the host. */
+function preferAsVictim(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, "500");
+  } catch {
+    // No Linux, or gone already.
   }
 }
 

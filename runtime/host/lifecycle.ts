@@ -3,7 +3,7 @@
  *
  * P1 Only one child exists at a time: `spawn` is asked for in `stopped` and `waiting` alone.
  * P2 A child that dies with tenant code entered comes back at once; any other death waits, longer
- *    each time, up to five seconds. Half a minute of health forgets the failures.
+ *    each time, up to five seconds. Some seconds of health forget the failures.
  * P3 `stop` always ends in `stopped`: SIGTERM, then SIGKILL after the grace, then the exit.
  */
 import { unreachable } from "../contract/index.ts";
@@ -14,7 +14,7 @@ export const RESTART = {
   /** Time a child may take to its first answer. */
   startBoundMs: 20_000,
   /** Health after which earlier failures are forgotten. */
-  healthyAfterMs: 30_000,
+  healthyAfterMs: 5_000,
   /** Between SIGTERM and SIGKILL. */
   graceMs: 2_000,
 } as const;

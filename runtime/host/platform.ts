@@ -36,7 +36,7 @@ import { placeShards } from "./shard-files.ts";
 import type { SupervisedProcess } from "./supervised-process.ts";
 import type { PlatformEvent, Surroundings } from "./surroundings.ts";
 import { type Cancel, type Timers, systemTimers, within } from "./system-timers.ts";
-import { DEATHS_MAX, trustedProcess, watchHeartbeat } from "./trusted-process.ts";
+import { FAILED_STARTS_MAX, trustedProcess, watchHeartbeat } from "./trusted-process.ts";
 import { certificateEnvironment } from "./certificates.ts";
 import { UnixClient } from "./unix-http.ts";
 import { type WorkerName, bundleWorker } from "./worker-bundle.ts";
@@ -333,6 +333,7 @@ class RunningPlatform {
     const { dev = false, otlpEndpoint = "", otlpHeaders = "" } = this.#options;
     const ports = [this.#publicPort, this.#adminPort];
     const startedAtMs = this.#parts.clock.now();
+    let failedStarts = 0;
     return trustedProcess({
       name: "gateway",
       around,
@@ -379,14 +380,16 @@ class RunningPlatform {
         // A gateway that starts knows no cells: it gets the report before anything else.
         if (life.phase === "up" && this.#fleet) this.#link.cells(this.#fleet.report());
         this.#link.setUp(life.phase === "up");
-        if (life.phase === "waiting" && life.failures >= DEATHS_MAX) this.#giveUp();
+        if (life.phase === "up") failedStarts = 0;
+        if (life.phase === "waiting") failedStarts += 1;
+        if (failedStarts > FAILED_STARTS_MAX) this.#giveUp();
       },
     });
   }
 
   /** A platform without its gateway is none: better to end, and be started anew. */
   #giveUp(): void {
-    const reason = `the gateway died ${DEATHS_MAX} times in a row`;
+    const reason = `the gateway did not come back in ${FAILED_STARTS_MAX} starts`;
     this.#event("error", "gateway", reason);
     void this.#stop(reason);
   }

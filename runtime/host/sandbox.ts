@@ -18,9 +18,9 @@ export interface SandboxRequest {
 
 /**
  * A host that died before the death signal was set would go unnoticed; whoever finds another
- * parent then does not start at all.
+ * parent then does not start at all. And a crash writes no file: a cell's memory holds secrets.
  */
-const CHECK_PARENT = 'test "$PPID" = "$0" && exec "$@"';
+const CHECK_PARENT = 'ulimit -c 0; test "$PPID" = "$0" && exec "$@"';
 
 export function sandboxCommand(request: SandboxRequest): readonly string[] {
   const { capabilities } = request;

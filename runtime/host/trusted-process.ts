@@ -6,8 +6,8 @@ import { type ProcessRole, SupervisedProcess } from "./supervised-process.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { type Cancel, within } from "./system-timers.ts";
 
-/** Deaths in a row after which a process that the platform needs is given up. */
-export const DEATHS_MAX = 8;
+/** Starts in a row without an answer, after which a process that the platform needs is given up. */
+export const FAILED_STARTS_MAX = 7;
 
 /** A trusted process never holds its thread for long: silence of this length, twice, is its end. */
 const HEARTBEAT = { periodMs: 5_000, boundMs: 10_000, silences: 2 } as const;

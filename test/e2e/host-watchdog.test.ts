@@ -83,14 +83,6 @@ describe("busy, not blocked", () => {
     expect(restartsOf(platform, 0)).toBe(0);
   });
 
-  it("are fifty calls of 200 ms each that all wake up at once", async () => {
-    const platform = await start();
-    const calls = Array.from({ length: 50 }, () => platform.get("/cell/0/late?ms=200"));
-    const answers = await Promise.all(calls);
-    expect(answers.every(({ status }) => status === 200)).toBe(true);
-    expect(restartsOf(platform, 0)).toBe(0);
-  });
-
   it("is a call that may hold the thread for longer", async () => {
     const platform = await start();
     const answer = await platform.get("/cell/0/burn?ms=2500&block=3000");

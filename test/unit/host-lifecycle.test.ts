@@ -44,7 +44,7 @@ describe("a supervised process", () => {
     expect(delays.at(-1)).toBe(RESTART.maxDelayMs);
   });
 
-  it("is forgiven after half a minute of health", () => {
+  it("is forgiven after some seconds of health", () => {
     const events = [START, UP, died(false), { kind: "backoffOver" } as const, UP];
     const { effects } = run([...events, died(false, RESTART.healthyAfterMs)]);
     expect(effects).toEqual([{ kind: "awaitBackoff", delayMs: backoffMs(1) }]);
