@@ -195,8 +195,7 @@ class RunningPlatform {
       slots: allSlots(LIMITS.cellSlots),
       stateDir: (slot) => layout.stateDir(`cell-${slot}`),
     });
-    const programs = await this.#bundleAll();
-    const around = await this.#surround();
+    const [programs, around] = await Promise.all([this.#bundleAll(), this.#surround()]);
     this.#around = around;
     const { users } = around.capabilities;
     applyDirectoryRules(socketDirectories(layout, allSlots(LIMITS.cellSlots), users));
