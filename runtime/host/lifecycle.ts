@@ -2,8 +2,8 @@
  * The life of one supervised process: a pure step from (life, event) to (life, effects).
  *
  * P1 Only one child exists at a time: `spawn` is asked for in `stopped` and `waiting` alone.
- * P2 A child that dies with tenant code entered comes back at once; any other death waits, longer
- *    each time, up to five seconds. Some seconds of health forget the failures.
+ * P2 A child that dies with tenant code entered, or after some seconds of health, comes back at
+ *    once; any other death waits, longer each time, up to five seconds.
  * P3 `stop` always ends in `stopped`: SIGTERM, then SIGKILL after the grace, then the exit.
  */
 import { unreachable } from "../contract/index.ts";
@@ -13,7 +13,7 @@ export const RESTART = {
   maxDelayMs: 5_000,
   /** Time a child may take to its first answer. */
   startBoundMs: 20_000,
-  /** Health after which earlier failures are forgotten. */
+  /** Health after which a death is the first one again. */
   healthyAfterMs: 5_000,
   /** Between SIGTERM and SIGKILL. */
   graceMs: 2_000,
@@ -115,9 +115,8 @@ function stepStarting(life: Life & { phase: "starting" }, event: LifeEvent): Lif
 function stepUp(life: Life & { phase: "up" }, event: LifeEvent): LifeStep {
   switch (event.kind) {
     case "exited": {
-      if (event.withTenantCode) return spawn(0);
       const healthy = event.atMs - life.sinceMs >= RESTART.healthyAfterMs;
-      return failed(healthy ? 0 : life.failures);
+      return event.withTenantCode || healthy ? spawn(0) : failed(life.failures);
     }
     case "restart":
       return { life: { phase: "stopping", again: true }, effects: END };

@@ -44,10 +44,13 @@ describe("a supervised process", () => {
     expect(delays.at(-1)).toBe(RESTART.maxDelayMs);
   });
 
-  it("is forgiven after some seconds of health", () => {
+  it("comes back at once after some seconds of health", () => {
     const events = [START, UP, died(false), { kind: "backoffOver" } as const, UP];
     const { effects } = run([...events, died(false, RESTART.healthyAfterMs)]);
-    expect(effects).toEqual([{ kind: "awaitBackoff", delayMs: backoffMs(1) }]);
+    expect(effects).toEqual([{ kind: "spawn" }]);
+    expect(run([...events, died(false, RESTART.healthyAfterMs - 1)]).effects).toEqual([
+      { kind: "awaitBackoff", delayMs: backoffMs(2) },
+    ]);
   });
 
   it("gets SIGTERM, then SIGKILL after the grace (P3)", () => {
