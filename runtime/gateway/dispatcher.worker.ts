@@ -359,13 +359,17 @@ function convicted(request: DispatchRequest, verdict: Verdict): IsolaError {
   }
 }
 
-/** The cell lives: it is the answer that could not be carried. */
+/**
+ * The cell lives: it is the answer that could not be carried. Or the body: one that comes in
+ * chunks may be wrong while its client is still there.
+ */
 function unanswered(request: DispatchRequest, thrown: unknown): IsolaError {
+  const isChunked = request.body !== null && request.bodyBytes === undefined;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new IsolaError("RESULT_INVALID", {
+  return new IsolaError(isChunked ? "INPUT_MALFORMED" : "RESULT_INVALID", {
     attempted: `call ${request.envelope.fn}`,
     found: `a connection that broke off (${message})`,
-    required: "an answer whose head is not too large",
+    required: isChunked ? "a body of whole chunks" : "an answer whose head is not too large",
   });
 }
 
