@@ -71,7 +71,7 @@ export class Suspects {
   /** News for the cells, if there are any since the last time. */
   news(nowMs: number): SuspectNews | undefined {
     for (const [key, record] of this.#records) {
-      this.#endParole(record, nowMs);
+      this.#endParole(key, record, nowMs);
       if (isClean(record, nowMs)) this.#records.delete(key);
     }
     return this.#isTold ? undefined : this.tell();
@@ -87,7 +87,7 @@ export class Suspects {
     if (this.#suspectCount === 0) return false;
     const record = this.#records.get(key);
     if (!record?.isSuspect) return false;
-    this.#endParole(record, nowMs);
+    this.#endParole(key, record, nowMs);
     return record.isSuspect;
   }
 
@@ -127,8 +127,7 @@ export class Suspects {
     if (!record?.isSuspect || record.paroleUntilMs !== undefined) return;
     const isKnown = record.suspectedAtMs.length > 1 || record.convictedAtMs.length > 0;
     if (isKnown) record.paroleUntilMs = nowMs + PAROLE_MS;
-    else this.#free(record);
-    if (this.#apart.delete(key)) this.#isTold = false;
+    else this.#free(key, record);
   }
 
   /** Every version of a function: its record is clean. */
@@ -141,8 +140,7 @@ export class Suspects {
   forget(key: SuspectKey): void {
     const record = this.#records.get(key);
     if (!record) return;
-    this.#free(record);
-    this.#apart.delete(key);
+    this.#free(key, record);
     this.#records.delete(key);
   }
 
@@ -177,16 +175,17 @@ export class Suspects {
     return record;
   }
 
-  #endParole(record: Record, nowMs: number): void {
+  #endParole(key: SuspectKey, record: Record, nowMs: number): void {
     const { paroleUntilMs } = record;
     if (record.isSuspect && paroleUntilMs !== undefined && nowMs >= paroleUntilMs) {
-      this.#free(record);
+      this.#free(key, record);
     }
   }
 
-  #free(record: Record): void {
+  #free(key: SuspectKey, record: Record): void {
     if (!record.isSuspect) return;
     record.isSuspect = false;
+    this.#apart.delete(key);
     record.paroleUntilMs = undefined;
     this.#suspectCount -= 1;
     this.#isTold = false;
@@ -207,7 +206,9 @@ function withoutProbes(verdict: Verdict): Verdict {
   };
 }
 
-/** The watchdog's conviction, or what only the gateway knows: who alone streamed from there (W1). */
+/**
+ * The watchdog's conviction, or what only the gateway knows: who alone streamed from there (W1).
+ */
 function convictedBy(verdict: Verdict, streaming: readonly SuspectKey[]): SuspectKey | undefined {
   const isOwn = verdict.cause !== "CELL_LOST";
   if (verdict.slot !== PROBATION_SLOT || !verdict.late || !isOwn) return verdict.convicted;
