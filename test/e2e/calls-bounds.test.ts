@@ -140,6 +140,38 @@ describe("traffic", () => {
   });
 });
 
+describe("deploys under load", () => {
+  it("lose no call, and each call after one gets its version or a later one", async () => {
+    await platform().deploy("moves", "export default () => 1;");
+    let deployed = 1;
+    let isOver = false;
+    const statuses: Answer[] = [];
+    const calling = Array.from({ length: 8 }, async () => {
+      while (!isOver) {
+        const least = deployed;
+        const answer = await platform().call("moves");
+        expect(answer.json).toBeGreaterThanOrEqual(least);
+        expect(answer.headers["x-isola-version"]).toBe(String(answer.json));
+        statuses.push(answer);
+      }
+    });
+    for (let version = 2; version <= 25; version += 1) {
+      const { version: made } = await platform().deploy(
+        "moves",
+        `export default () => ${version};`,
+      );
+      expect(made).toBe(version);
+      deployed = version;
+    }
+    isOver = true;
+    await Promise.all(calling);
+    expect(statusesOf(statuses)).toEqual({ "200": statuses.length });
+    expect(statuses.length).toBeGreaterThan(100);
+    await platform().client.remove("moves");
+    expect((await platform().call("moves")).code).toBe("FUNCTION_NOT_FOUND");
+  });
+});
+
 describe("a cell that dies under a call", () => {
   it("answers 502, unless the function says that it may run twice", async () => {
     await platform().deploy("once", SLEEPER);

@@ -5,6 +5,7 @@ import { edgeCases } from "./edge.ts";
 import { formCases } from "./forms.ts";
 import { subCallCases } from "./sub-calls.ts";
 import { deadlineCases } from "./deadlines.ts";
+import { encodingCases } from "./encodings.ts";
 import { failureCases } from "./failures.ts";
 import { reuseCases } from "./reuse.ts";
 import { streamCases } from "./streams.ts";
@@ -16,6 +17,7 @@ export const callCases: readonly CaseGroup[] = [
   edgeCases,
   subCallCases,
   deadlineCases,
+  encodingCases,
   failureCases,
   reuseCases,
   streamCases,
