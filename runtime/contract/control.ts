@@ -156,8 +156,8 @@ export const HOST_CONTROL = {
  * Breadcrumbs: lines a cell writes to stdout, each beginning with `\u0001` and a mark.
  *
  * The cell itself, which no tenant code can touch, writes under its secret mark. `E <call id>
- * <suspect key> <max block ms>`: tenant code is entered; `L <call id> …`: these calls were left (it
- * rides before an `E`); `I <suspect key>`: modules of a version are about to be evaluated; `J` done.
+ * <suspect key> <max block ms>`: tenant code is entered; `L <call id> …`: these calls were left
+ * (before an `E`); `I <suspect key>`: modules of a version are about to be evaluated; `J` done.
  *
  * The shim writes inside the tenant's isolate, where tenant code may find a way to write the same;
  * so its mark is another, and what it says counts little: `P <call id>`: the call begins, or gave

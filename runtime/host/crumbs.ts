@@ -29,7 +29,9 @@ export type Crumb =
 const LEVELS: readonly string[] = ["debug", "info", "warn", "error"] satisfies LogLevel[];
 const RECORD = /^[ELOIJWXPT]$/;
 
-/** The line that a call writes in a quiet cell, and nothing else in it: read without cutting it up. */
+/**
+ * The line that a call writes in a quiet cell, and nothing else in it: read without cutting it up.
+ */
 const ENTERED = /^E (\S+) (\S+) (\d+)$/;
 
 /** What the shim says: one record, about one call. */

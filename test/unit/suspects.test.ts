@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { LIMITS, PROBATION_SLOT, type Verdict } from "../../runtime/contract/index.ts";
 import { Suspects } from "../../runtime/gateway/internal.ts";
@@ -17,6 +17,8 @@ const alone = (key: string, atMs = 0): Verdict => ({
   convicted: key,
   atMs,
 });
+
+const killed = (atMs: number): Verdict => ({ ...shared(["a/f@1"], atMs), outside: true });
 
 describe("suspects", () => {
   it("never quarantines a version that died in company only (W1)", () => {
@@ -114,7 +116,6 @@ describe("suspects", () => {
 
   it("takes one cell that was killed from outside for an accident (W4)", () => {
     const suspects = new Suspects();
-    const killed = (atMs: number): Verdict => ({ ...shared(["a/f@1"], atMs), outside: true });
     expect(suspects.take({ ...killed(0), cause: "CELL_LOST" }, []).changed).toBe(false);
     expect(suspects.take({ ...killed(1_000), cause: "CELL_LOST" }, []).changed).toBe(true);
   });
