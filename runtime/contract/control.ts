@@ -22,8 +22,10 @@ export const CELL_CONTROL = {
    * limit.
    */
   pressure: "/pressure",
-  /** POST `{suspects, apart: SuspectKey[]}` → 204: sub-calls to suspects leave a shared cell; in the
-   * probation cell two that are to be kept apart do not call each other. */
+  /**
+   * POST `{suspects, apart: SuspectKey[]}` → 204: sub-calls to suspects leave a shared cell; in the
+   * probation cell two that are to be kept apart do not call each other.
+   */
   suspects: "/suspects",
   /** POST → 204 when no call is in flight, or after the drain bound. */
   drain: "/drain",

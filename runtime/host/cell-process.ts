@@ -291,10 +291,6 @@ function preferAsVictim(pid: number): void {
 /** Longest time between two looks of the watchdog, and between questions. */
 export const WATCH_PERIODS = { sampleMs: 100, pingMs: 200, memoryMs: 1_000 } as const;
 
-/** Time within which a cell that blocks is ended, on a machine that runs us both. */
-export const BLOCK_BOUND_MS =
-  WATCHDOG.defaultBlockMs + WATCHDOG.marginMs + 3 * WATCH_PERIODS.sampleMs;
-
 function stateOf(life: Life): CellState {
   switch (life.phase) {
     case "up":

@@ -1,4 +1,4 @@
 /** The host form of the platform: start and stop, and what this system can do for it. */
-export { runDoctor, type DoctorItem, type DoctorOptions } from "./doctor.ts";
+export { runDoctor } from "./doctor.ts";
 export { startPlatform, type Platform, type PlatformOptions } from "./platform.ts";
 export type { PlatformEvent } from "./surroundings.ts";

@@ -28,8 +28,6 @@ export interface Identity {
 const GATEWAY_OFFSET = 100;
 const EGRESS_OFFSET = 101;
 const CELLS_GROUP_OFFSET = 102;
-/** Ids that one platform uses above its base. */
-export const USER_SPAN = 103;
 
 export function slotOf(name: ProcessName): number | undefined {
   return name.startsWith("cell-") ? Number(name.slice("cell-".length)) : undefined;

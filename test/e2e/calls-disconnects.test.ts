@@ -22,7 +22,8 @@ const TICKER = `
       const url = new URL(request.url);
       const name = url.searchParams.get("name");
       const count = (what) => env.ISOLA.call("counter", { name: name + "/" + what, add: 1 });
-      env.ISOLA.signal.addEventListener("abort", () => count("abort " + env.ISOLA.signal.reason.code));
+      const { signal } = env.ISOLA;
+      signal.addEventListener("abort", () => count("abort " + signal.reason.code));
       const tick = async () => { for (;;) { await sleep(40); await count("tick"); } };
       if (url.pathname === "/stream") {
         let ticks = 0;

@@ -12,7 +12,10 @@ import { until } from "../support/until.ts";
 
 const HELLO = "export default () => 'hello';";
 const SPIN = "export default () => { for (;;); };";
-const WAIT = `export default async ({ ms }) => { await scheduler.wait(Number(ms)); return "done"; };`;
+const WAIT = `export default async ({ ms }) => {
+  await scheduler.wait(Number(ms));
+  return "done";
+};`;
 const LATE = `export default async () => {
   await scheduler.wait(300);
   const untilMs = Date.now() + 200;

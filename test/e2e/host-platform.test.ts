@@ -199,7 +199,7 @@ describe("a process that dies", () => {
     expect(told["/verdict"]).toMatchObject([{ slot: 0, cause: "CELL_LOST", suspects: [] }]);
   });
 
-  it("before it ever answers, again and again, ends the platform if it is the gateway", async () => {
+  it("before it ever answers, again and again, ends the platform for a gateway", async () => {
     const platform = await start();
     let killing = true;
     void (async () => {

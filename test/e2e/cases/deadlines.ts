@@ -31,7 +31,10 @@ const SLOW = `
       try { return await ctx.call("patient", { name }); }
       catch (error) { await count(error.code); throw error; }
     }
-    if (way === "waits") { ctx.waitUntil(sleep(300).then(() => count("background"))); return "now"; }
+    if (way === "waits") {
+      ctx.waitUntil(sleep(300).then(() => count("background")));
+      return "now";
+    }
     return "quick";
   };`;
 

@@ -10,8 +10,12 @@ const BREAKS = `
     string: () => { throw "just a string"; },
     nothing: () => { throw undefined; },
     object: () => { throw { code: "CELL_LOST", status: 502 }; },
-    forged: () => { const e = new Error("x"); e.code = "RATE_LIMITED"; e.name = "IsolaError"; throw e; },
-    hostile: () => { throw { get message() { throw new Error("again"); }, toString() { throw 1; } }; },
+    forged: () => {
+      throw Object.assign(new Error("x"), { code: "RATE_LIMITED", name: "IsolaError" });
+    },
+    hostile: () => {
+      throw { get message() { throw new Error("again"); }, toString() { throw 1; } };
+    },
     proxy: () => { throw new Proxy({}, { get() { throw new Error("trap"); } }); },
     huge: () => { throw new Error("m".repeat(1_000_000)); },
     unicode: () => { throw new Error("ünïcodé \\u0000 \\ud800 😀\\r\\nx-forged: 1"); },

@@ -13,7 +13,8 @@ const TRACES = `
       module: counter, map: [...cacheMap.values()], global: globalThis.left ?? null,
       prototype: ({}).left ?? null, array: [].left ?? null, patched: JSON.stringify !== original,
       env: ctx.env.left ?? null, function: TRACES.left ?? null,
-      cached: await cached(), console: console.left ?? null, symbol: globalThis[Symbol.for("left")] ?? null,
+      cached: await cached(), console: console.left ?? null,
+      symbol: globalThis[Symbol.for("left")] ?? null,
     };
     counter += 1; cacheMap.set("who", who); globalThis.left = who; TRACES.left = who;
     Object.prototype.left = who; Array.prototype.left = who; console.left = who;

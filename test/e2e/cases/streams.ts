@@ -16,7 +16,8 @@ const STREAMS = `
           return new Response(request.body, { headers: { "content-type": "text/plain" } });
         case "/upper":
           return new Response(request.body.pipeThrough(new TransformStream({
-            transform: (chunk, to) => to.enqueue(chunk.map((b) => (b > 96 && b < 123 ? b - 32 : b))),
+            transform: (chunk, to) =>
+              to.enqueue(chunk.map((b) => (b > 96 && b < 123 ? b - 32 : b))),
           })));
         case "/download": {
           let left = size;

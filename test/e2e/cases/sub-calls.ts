@@ -31,7 +31,8 @@ const VALUES = `
     return { seen, here: describe(back) };
   };
   const describe = (value) => ({
-    map: value.map instanceof Map && value.map.get("k") instanceof Set && value.map.get("k").has("2"),
+    map: value.map instanceof Map && value.map.get("k") instanceof Set &&
+      value.map.get("k").has("2"),
     bytes: value.bytes instanceof Uint8Array && [...value.bytes].join(),
     buffer: value.buffer instanceof ArrayBuffer && value.buffer.byteLength,
     date: value.date instanceof Date && value.date.getTime(),
