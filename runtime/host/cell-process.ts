@@ -24,7 +24,7 @@ import { readMainThread, readMemory } from "./proc.ts";
 import { type ProcessRole, SupervisedProcess } from "./supervised-process.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { UnixClient } from "./unix-http.ts";
-import { type CellDeath, CellWatch, WATCHDOG } from "./watchdog.ts";
+import { type CellDeath, CellWatch } from "./watchdog.ts";
 import { prepareWorkerd } from "./workerd-role.ts";
 
 export interface CellParts {
