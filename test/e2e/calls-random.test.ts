@@ -1,4 +1,4 @@
-/** Ten thousand calls that nobody would write: the platform never answers with a fault of its own. */
+/** Ten thousand calls that nobody would write: no answer is a fault of the platform. */
 import { connect } from "node:net";
 import * as fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -44,8 +44,11 @@ const headerName = fc.oneof(
   ),
 );
 /** Headers that change how the message itself is read belong to other tests. */
-const FRAMING =
-  /^(content-length|transfer-encoding|connection|upgrade|expect|te|trailer|host|keep-alive|proxy-connection)$/i;
+const FRAMING = new RegExp(
+  "^(content-length|transfer-encoding|connection|upgrade|expect|te|trailer|host|" +
+    "keep-alive|proxy-connection)$",
+  "i",
+);
 
 const headers = fc
   .array(fc.tuple(headerName, headerValue), { maxLength: 6 })
@@ -113,7 +116,8 @@ beforeAll(async () => {
     "http",
     `export default { async fetch(request) {
       const { headers } = request;
-      return new Response(request.body, { status: 200, headers: { "x-seen": String([...headers].length) } });
+      const seen = String([...headers].length);
+      return new Response(request.body, { headers: { "x-seen": seen } });
     } };`,
   );
   await platform().deploy(
@@ -168,7 +172,8 @@ describe("random calls", () => {
         ),
         Buffer.from("POST /function/data HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\nabc"),
         Buffer.from(
-          "GET /function/data HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+          "GET /function/data HTTP/1.1\r\nHost: a\r\n" +
+            "Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
         ),
         Buffer.from(`GET /function/data HTTP/1.1\r\nHost: a\r\nx: ${"y".repeat(300_000)}\r\n\r\n`),
       ),

@@ -1,4 +1,6 @@
-/** DNS rebinding against the egress: a name that is public when it is looked at, and private next. */
+/**
+ * DNS rebinding against the egress: a name that is public when it is looked at, and private next.
+ */
 import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
