@@ -1,8 +1,8 @@
 /**
  * The routing table in memory: applied changes in, routes out; no storage, no clock.
  *
- * R1 A namespace's revision only grows; a change at or below the known one is ignored, so changes
- *    may arrive twice or late.
+ * R1 A namespace's revision only grows, also over its removal; a change at or below the known one
+ *    is ignored, so changes may arrive twice or late, and nothing of a removed namespace comes back.
  * R2 A change never leaves a route half old, half new: routes are replaced whole.
  */
 import { functionKey } from "./ids.ts";
@@ -18,6 +18,8 @@ import type {
 export class RoutingTable {
   #routes = new Map<string, FunctionRoute>();
   #namespaces = new Map<string, NamespaceRoute>();
+  /** Revision at which a namespace was removed, the last ones kept. */
+  readonly #removed = new Map<string, number>();
 
   /** Replaces everything, as at start. */
   load(snapshot: RoutingSnapshot): void {
@@ -30,9 +32,10 @@ export class RoutingTable {
   /** Applies one change; false if the table is already at or past its revision (R1). */
   apply(change: RoutingChange): boolean {
     const known = this.#namespaces.get(change.namespace);
-    if (known && known.revision >= change.revision) return false;
+    const revision = known?.revision ?? this.#removed.get(change.namespace) ?? 0;
+    if (revision >= change.revision) return false;
     if (change.row === null) {
-      this.#dropNamespace(change.namespace);
+      this.#dropNamespace(change.namespace, change.revision);
       return true;
     }
     const row = change.row ?? known;
@@ -64,7 +67,11 @@ export class RoutingTable {
     return this.#routes.size;
   }
 
-  #dropNamespace(namespace: string): void {
+  #dropNamespace(namespace: string, revision: number): void {
+    this.#removed.delete(namespace);
+    this.#removed.set(namespace, revision);
+    const [oldest] = this.#removed.keys();
+    if (this.#removed.size > LIMITS.namespacesMax && oldest) this.#removed.delete(oldest);
     this.#namespaces.delete(namespace);
     const prefix = functionKey(namespace, "");
     for (const key of this.#routes.keys()) if (key.startsWith(prefix)) this.#routes.delete(key);
