@@ -1,9 +1,5 @@
 import { describe, expect, it } from "vitest";
-import {
-  type FunctionRoute,
-  type RoutingChange,
-  RoutingTable,
-} from "../../runtime/contract/index.ts";
+import { type RoutingChange, RoutingTable } from "../../runtime/contract/index.ts";
 
 const row = { namespace: "a", revision: 0, cells: "shared", callsPerSecondMax: 0, inFlightMax: 0 };
 
@@ -19,7 +15,7 @@ const change = (revision: number, changes: Partial<RoutingChange>): RoutingChang
 const created = (revision: number): RoutingChange =>
   change(revision, { row: { ...row, revision, cells: "shared" } });
 const deployed = (revision: number): RoutingChange =>
-  change(revision, { routes: [{ namespace: "a", name: "f", targets: [] } as FunctionRoute] });
+  change(revision, { routes: [{ namespace: "a", name: "f", targets: [] }] });
 
 describe("the routing table", () => {
   it("ignores changes that come twice or late (R1)", () => {
