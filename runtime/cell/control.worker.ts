@@ -51,6 +51,7 @@ function noContent(): Response {
 }
 
 function status(cell: Cell): CellStatus {
+  cell.live.sweep(cell.now());
   const left = cell.live.takeLeft();
   const { mark, slot } = cell.bindings;
   if (left.length > 0) writeCrumb(mark, `L ${left.join(" ")}`);

@@ -63,13 +63,7 @@ async function runHttpCall(
   const { isolate } = acquired;
   const live = cell.live.open(call, cell.now());
   cell.isolates.enter(isolate);
-  let isOpen = true;
-  const close = (): void => {
-    if (!isOpen) return;
-    isOpen = false;
-    cell.live.close(live, cell.now());
-    cell.isolates.leave(isolate);
-  };
+  live.onLeave = () => cell.isolates.leave(isolate);
   cell.sayEntered(call);
   const timer = armDeadline(live, cell.now());
   const fresh = call.fr === 1;
@@ -80,19 +74,22 @@ async function runHttpCall(
   ).catch((thrown: unknown) => classifyRuntimeError(thrown));
   request.signal.addEventListener("abort", () => {
     live.finish("disconnect");
-    ctx.waitUntil(endAfterGrace(answer, close));
+    ctx.waitUntil(endAfterGrace(cell, live, answer));
   });
   const settled = await Promise.race([answer, live.end]);
   disarm(timer);
-  if (typeof settled === "string") {
-    ctx.waitUntil(endAfterGrace(answer, close));
-    return ended(settled, live, cell.now());
+  const nowMs = cell.now();
+  const isLate = call.dl !== 0 && nowMs > call.dl;
+  if (isLate) live.finish("deadline");
+  if (isLate || typeof settled === "string") {
+    ctx.waitUntil(endAfterGrace(cell, live, answer));
+    return ended(await live.end, live, nowMs);
   }
-  close();
+  cell.live.close(live, nowMs);
   const reply = {
     cold: acquired.cold || fresh ? 1 : 0,
     loadMs: acquired.loadMs,
-    runMs: cell.now() - live.startedAtMs,
+    runMs: nowMs - live.startedAtMs,
   } as const;
   if (settled instanceof IsolaError) return fault({ error: settled.toData() }, reply);
   return finish(cell, settled, call, reply, ctx);
@@ -149,7 +146,18 @@ function ended(reason: EndReason, live: LiveCall, nowMs: number): Response {
   return fault({ error: error.toData() }, { cold: 0, loadMs: 0, runMs: tookMs });
 }
 
-async function endAfterGrace(answer: Promise<unknown>, close: () => void): Promise<void> {
-  await Promise.race([answer, scheduler.wait(LIMITS.graceMs)]);
-  close();
+/**
+ * The tenant may still react; when this returns, its invocation is dropped.
+ *
+ * @returns its answer, if one came.
+ */
+export async function endAfterGrace<T>(
+  cell: Cell,
+  live: LiveCall,
+  answer: Promise<T>,
+): Promise<T | undefined> {
+  const grace = scheduler.wait(LIMITS.graceMs).then(() => undefined);
+  const late = await Promise.race([answer.catch(() => undefined), grace]);
+  cell.live.close(live, cell.now());
+  return late;
 }

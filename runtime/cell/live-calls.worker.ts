@@ -3,22 +3,51 @@
  *
  * C1 A scope is opened only for a call that stands here: in flight, or answered a short while ago
  *    (its stream or its `waitUntil` may still run). A stub kept for longer opens nothing.
- * C2 A call is ended by settling its `end`; whoever waits for it learns the reason once.
+ * C2 A call is ended by settling its `end`; whoever waits for it learns the reason once. The calls
+ *    it made end with it.
+ * C3 What a call holds is given back when it leaves, once. A driver that is dropped, because its
+ *    caller answered without waiting, runs no `finally`: it is found by its silence (`sweep`).
  */
 import type { CallEnvelope } from "../contract/index.ts";
 
 export type EndReason = "deadline" | "disconnect" | "shutdown";
 
-export interface LiveCall {
+export class LiveCall {
   readonly envelope: CallEnvelope;
   readonly startedAtMs: number;
   /** Resolves with the reason when the call is to end; never rejects. */
   readonly end: Promise<EndReason>;
-  readonly finish: (reason: EndReason) => void;
+  readonly caller: LiveCall | undefined;
+  /** Counts while the invocation of a call between functions is there. */
+  beats = 0;
+  /** As the last sweep saw it, and how often it found no beat since. */
+  sweptBeats = -1;
+  silences = 0;
+  /** Gives back what the call holds; set by whoever runs it. */
+  onLeave: (() => void) | undefined;
+  /** Calls made by this one that have not left; most calls make none. */
+  calls: Set<LiveCall> | undefined;
+  readonly #end: (reason: EndReason) => void;
+
+  constructor(envelope: CallEnvelope, startedAtMs: number, caller?: LiveCall) {
+    const { promise, resolve } = Promise.withResolvers<EndReason>();
+    this.envelope = envelope;
+    this.startedAtMs = startedAtMs;
+    this.caller = caller;
+    this.end = promise;
+    this.#end = resolve;
+  }
+
+  finish(reason: EndReason): void {
+    this.#end(reason);
+    for (const call of this.calls ?? []) call.finish(reason);
+  }
 }
 
 /** How long after its answer a call may still open its scope. */
 const LINGER_MS = 30_000;
+/** Time between two sweeps: longer than two beats (system-timers). */
+const SWEEP_MS = 1_500;
 
 export class LiveCalls {
   readonly #calls = new Map<string, LiveCall>();
@@ -26,15 +55,19 @@ export class LiveCalls {
   readonly #answered = new Map<string, { call: LiveCall; atMs: number }>();
   /** Calls that left since the last report, for the watchdog's picture. */
   #left: string[] = [];
+  #sweptAtMs = 0;
 
   get size(): number {
     return this.#calls.size;
   }
 
-  open(envelope: CallEnvelope, startedAtMs: number): LiveCall {
-    const { promise: end, resolve: finish } = Promise.withResolvers<EndReason>();
-    const call: LiveCall = { envelope, startedAtMs, end, finish };
+  open(envelope: CallEnvelope, startedAtMs: number, caller?: LiveCall): LiveCall {
+    const call = new LiveCall(envelope, startedAtMs, caller);
     this.#calls.set(envelope.id, call);
+    if (caller) {
+      (caller.calls ??= new Set()).add(call);
+      this.sweep(startedAtMs);
+    }
     return call;
   }
 
@@ -45,11 +78,26 @@ export class LiveCalls {
   close(call: LiveCall, nowMs: number): void {
     const { id } = call.envelope;
     if (!this.#calls.delete(id)) return;
+    call.caller?.calls?.delete(call);
+    call.onLeave?.();
     this.#left.push(id);
     this.#answered.set(id, { call, atMs: nowMs });
     for (const [old, { atMs }] of this.#answered) {
       if (nowMs - atMs < LINGER_MS) break;
       this.#answered.delete(old);
+    }
+  }
+
+  /** Closes calls between functions whose invocation shows no life any more; costs little. */
+  sweep(nowMs: number): void {
+    if (nowMs - this.#sweptAtMs < SWEEP_MS) return;
+    this.#sweptAtMs = nowMs;
+    for (const call of this.#calls.values()) {
+      if (!call.caller) continue;
+      call.silences = call.beats === call.sweptBeats ? call.silences + 1 : 0;
+      call.sweptBeats = call.beats;
+      // Once may be a thread that was blocked: its timers are due, but have not had their turn.
+      if (call.silences > 1) this.close(call, nowMs);
     }
   }
 

@@ -53,5 +53,6 @@ export function recordSubCall(cell: Cell, ctx: ExecutionContext, facts: SubCallF
 function outcomeOf(result: RunResult): CallOutcome {
   if (result.ok) return "ok";
   if (result.error.code === "TIMEOUT") return "timeout";
+  if (result.error.code === "CONFLICT") return "canceled";
   return result.error.code === "FUNCTION_ERROR" ? "function_error" : "platform_error";
 }

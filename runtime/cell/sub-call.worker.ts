@@ -30,12 +30,14 @@ import {
 } from "../contract/index.ts";
 import { type Cell, currentCell } from "./cell.worker.ts";
 import { forwardCall } from "./forward-call.worker.ts";
-import type { LiveCall } from "./live-calls.worker.ts";
+import { endAfterGrace } from "./http-call.worker.ts";
+import type { LoadedIsolate } from "./isolates.worker.ts";
+import type { EndReason, LiveCall } from "./live-calls.worker.ts";
 import { classifyRuntimeError } from "./runtime-error.ts";
 import type { SubCallRequest } from "./sub-call-request.ts";
 import { checkLines, checkResult } from "./shim-report.ts";
 import { recordSubCall } from "./sub-call-record.worker.ts";
-import { armDeadline, disarm } from "./system-timers.worker.ts";
+import { armDeadline, disarm, startPulse, stopPulse } from "./system-timers.worker.ts";
 
 /** Calls in flight per function in this cell, for `maxInFlight`. */
 const inFlight = new Map<string, number>();
@@ -55,42 +57,34 @@ export async function callFunction(
   const envelope = subEnvelope(cell, caller.envelope, chain, request.name, target);
   keepApart(cell, caller.envelope, envelope);
   if (mustLeave(cell, envelope, target)) return forwardCall(cell, envelope, target, request);
-  const key = functionKey(ns, request.name);
-  const running = inFlight.get(key) ?? 0;
-  if (target.maxInFlight > 0 && running >= target.maxInFlight) throw tooMany(request.name, target);
-  inFlight.set(key, running + 1);
-  try {
-    const driver = (exports as unknown as DriverExports).Driver({ props: {} });
-    const startedAtMs = cell.now();
-    const { result, cold, loadMs } = await driver.run(
-      envelope,
-      request.input,
-      request.options.method,
-    );
-    recordSubCall(cell, ctx, {
-      envelope,
-      target,
-      caller: caller.envelope,
-      result,
-      cold,
-      loadMs,
-      startedAtMs,
-    });
-    cell.addLogs(ctx, envelope, result.logs);
-    return result.ok
-      ? { ok: true, value: result.value }
-      : { ok: false, error: seenByCaller(result.error, request.name) };
-  } finally {
-    const left = (inFlight.get(key) ?? 1) - 1;
-    if (left === 0) inFlight.delete(key);
-    else inFlight.set(key, left);
-  }
+  const startedAtMs = cell.now();
+  const driven = await drive({ envelope, target, caller, request });
+  recordSubCall(cell, ctx, { envelope, target, caller: caller.envelope, startedAtMs, ...driven });
+  const { result } = driven;
+  cell.addLogs(ctx, envelope, result.logs);
+  return result.ok
+    ? { ok: true, value: result.value }
+    : { ok: false, error: seenByCaller(result.error, request.name) };
+}
+
+/** What a driver is to do; by call id, from the call to its driver in the same isolate. */
+interface Work {
+  readonly envelope: CallEnvelope;
+  readonly target: RouteTarget;
+  readonly caller: LiveCall;
+  readonly request: SubCallRequest;
+}
+
+const works = new Map<string, Work>();
+
+async function drive(work: Work): Promise<DrivenResult> {
+  const { id } = work.envelope;
+  works.set(id, work);
+  return (exports as unknown as DriverExports).Driver({ props: {} }).run(id);
 }
 
 interface DriverExports {
-  Driver(options: { props: object }): {
-    run(envelope: CallEnvelope, input: unknown, method: string | undefined): Promise<DrivenResult>;
-  };
+  Driver(options: { props: object }): { run(callId: string): Promise<DrivenResult> };
 }
 
 export interface DrivenResult {
@@ -99,52 +93,96 @@ export interface DrivenResult {
   readonly loadMs: number;
 }
 
-/** The invocation that runs one sub-call; when it returns, the tenant's invocation is dropped. */
+/** The invocation that runs one sub-call; when it ends, the tenant's invocation is dropped. */
 export class Driver extends WorkerEntrypoint {
-  async run(
-    envelope: CallEnvelope,
-    input: unknown,
-    method: string | undefined,
-  ): Promise<DrivenResult> {
+  async run(callId: string): Promise<DrivenResult> {
     const cell = currentCell();
-    if (!cell) throw new IsolaError("INTERNAL", { attempted: "run a call", found: "no cell" });
-    const acquired = await cell.isolates.acquire(envelope, this.ctx);
-    const { isolate, loadMs } = acquired;
-    const live = cell.live.open(envelope, cell.now());
+    const work = works.get(callId);
+    works.delete(callId);
+    if (cell && work) return this.#drive(cell, work);
+    throw new IsolaError("INTERNAL", { attempted: "run a call", found: "no such call" });
+  }
+
+  async #drive(cell: Cell, work: Work): Promise<DrivenResult> {
+    const { envelope, target, caller } = work;
+    const fresh = envelope.fr === 1;
+    const key = functionKey(envelope.ns, envelope.fn);
+    const running = inFlight.get(key) ?? 0;
+    if (target.maxInFlight > 0 && running >= target.maxInFlight) {
+      return { result: failed(tooMany(envelope.fn, target)), cold: false, loadMs: 0 };
+    }
+    const live = cell.live.open(envelope, cell.now(), caller);
+    inFlight.set(key, running + 1);
+    live.onLeave = () => countOut(key);
+    const pulse = startPulse(live);
+    try {
+      const { isolate, cold, loadMs } = await cell.isolates.acquire(envelope, this.ctx);
+      const result = await this.#run(cell, isolate, live, work.request);
+      return { result, cold: cold || fresh, loadMs };
+    } catch (thrown) {
+      cell.live.close(live, cell.now());
+      const error = thrown instanceof IsolaError ? thrown : classifyRuntimeError(thrown);
+      return { result: failed(error), cold: fresh, loadMs: 0 };
+    } finally {
+      stopPulse(pulse);
+    }
+  }
+
+  async #run(
+    cell: Cell,
+    isolate: LoadedIsolate,
+    live: LiveCall,
+    { input, options }: SubCallRequest,
+  ): Promise<RunResult> {
+    const { envelope } = live;
     cell.isolates.enter(isolate);
+    const release = live.onLeave;
+    live.onLeave = () => {
+      release?.();
+      cell.isolates.leave(isolate);
+    };
     cell.sayEntered(envelope);
     const timer = armDeadline(live, cell.now());
-    try {
-      const entry =
-        envelope.fr === 1 ? await cell.isolates.freshEntry(isolate) : cell.isolates.entry(isolate);
-      const answer = entry.run(envelope, input, method) as Promise<RunResult>;
-      const settled = await Promise.race([answer, live.end.then(() => undefined)]);
-      const result =
-        settled === undefined
-          ? await graceful(answer, envelope)
-          : (checkResult(settled) ?? notAResult(envelope));
-      return { result, cold: acquired.cold || envelope.fr === 1, loadMs };
-    } catch (thrown) {
-      const error = thrown instanceof IsolaError ? thrown : classifyRuntimeError(thrown);
-      return { result: failed(error), cold: acquired.cold, loadMs };
-    } finally {
-      disarm(timer);
-      cell.live.close(live, cell.now());
-      cell.isolates.leave(isolate);
+    const entry =
+      envelope.fr === 1 ? await cell.isolates.freshEntry(isolate) : cell.isolates.entry(isolate);
+    const answer = entry.run(envelope, input, options.method) as Promise<RunResult>;
+    const settled = await Promise.race([answer, live.end]);
+    disarm(timer);
+    if (typeof settled === "string") {
+      // The caller learns it at once; the callee has its grace.
+      this.ctx.waitUntil(this.#end(cell, live, answer));
+      return failed(endedBy(settled, envelope));
     }
+    cell.live.close(live, cell.now());
+    return checkResult(settled) ?? notAResult(envelope);
+  }
+
+  /** What the callee still says within its grace is kept. */
+  async #end(cell: Cell, live: LiveCall, answer: Promise<RunResult>): Promise<void> {
+    const late = await endAfterGrace(cell, live, answer);
+    if (late) cell.addLogs(this.ctx, live.envelope, checkLines(late.logs));
   }
 }
 
-/** After the deadline the callee has its grace; its answer does not count any more. */
-async function graceful(answer: Promise<RunResult>, envelope: CallEnvelope): Promise<RunResult> {
-  const late = await Promise.race([answer.catch(() => undefined), scheduler.wait(LIMITS.graceMs)]);
-  const logs = checkLines(late?.logs);
-  const error = new IsolaError("TIMEOUT", {
-    attempted: `call ${envelope.fn}`,
-    found: "no answer within its deadline",
-    required: "an answer within timeoutMs of the function and of its caller",
-  });
-  return { ...failed(error), logs };
+function countOut(key: string): void {
+  const left = (inFlight.get(key) ?? 1) - 1;
+  if (left === 0) inFlight.delete(key);
+  else inFlight.set(key, left);
+}
+
+function endedBy(reason: EndReason, { fn }: CallEnvelope): IsolaError {
+  const attempted = `call ${fn}`;
+  if (reason === "deadline") {
+    return new IsolaError("TIMEOUT", {
+      attempted,
+      found: "no answer within its deadline",
+      required: "an answer within timeoutMs of the function and of its caller",
+    });
+  }
+  if (reason === "shutdown") {
+    return new IsolaError("DRAINING", { attempted, found: "the cell is ending" });
+  }
+  return new IsolaError("CONFLICT", { attempted, found: "a caller that has gone" });
 }
 
 /** Only tenant code that replaced the shim answers so. */

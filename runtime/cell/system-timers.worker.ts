@@ -10,3 +10,17 @@ export function armDeadline(live: LiveCall, nowMs: number): number | undefined {
 export function disarm(timer: number | undefined): void {
   if (timer !== undefined) clearTimeout(timer);
 }
+
+/** Time between two beats of a call that no request stands behind. */
+const PULSE_MS = 500;
+
+/** Shows that the invocation of a call is there: dropped, it stops to beat. */
+export function startPulse(live: LiveCall): number {
+  return setInterval(() => {
+    live.beats += 1;
+  }, PULSE_MS);
+}
+
+export function stopPulse(pulse: number): void {
+  clearInterval(pulse);
+}
