@@ -1,7 +1,8 @@
 /** Clients that go while their call runs: it is noticed, however they go, and nothing is left. */
 import { type Socket, connect } from "node:net";
 import { beforeAll, describe, expect, it } from "vitest";
-import { LIMITS } from "../../runtime/contract/index.ts";
+import { CELL_CONTROL, type CellStatus, LIMITS } from "../../runtime/contract/index.ts";
+import { askCell } from "../support/cell-control.ts";
 import { pause, usePlatform } from "../support/platform.ts";
 import { until } from "../support/until.ts";
 
@@ -165,6 +166,64 @@ describe("a connection that breaks off behind the gateway", () => {
       [99, "up"],
     ]);
     expect((await platform().call("single", { json: 1 })).json).toBe(1);
+  });
+});
+
+/** What ran on meanwhile; `maxInFlight` lets the next one in. */
+async function ticksLater(): Promise<number[]> {
+  const ticks = (await platform().call("leaf", { json: 0 })).json as number;
+  await pause(300);
+  const [leaf, middle] = [
+    await platform().call("leaf", { json: 0 }),
+    await platform().call("middle", { json: 0 }),
+  ];
+  return [Number(leaf.json) - ticks, Number(middle.json) - ticks];
+}
+const inFlight = async (): Promise<number> =>
+  ((await askCell(platform(), 0, CELL_CONTROL.ping)) as CellStatus).inFlight;
+
+describe("calls that a dropped call had made", () => {
+  const LEAF = `
+    let ticks = 0;
+    export default async (ms) => {
+      const untilMs = Date.now() + ms;
+      while (Date.now() < untilMs) {
+        ticks += 1;
+        await new Promise((go) => setTimeout(go, 40));
+      }
+      return ticks;
+    };`;
+  beforeAll(async () => {
+    const limits = { maxInFlight: 1, timeoutMs: 60_000 };
+    await platform().deploy("leaf", LEAF, limits);
+    await platform().deploy("middle", "export default (ms, ctx) => ctx.call('leaf', ms);", limits);
+    await platform().deploy(
+      "waits",
+      "export default { fetch: (_, env) => env.ISOLA.call('middle', 50_000) };",
+      { timeoutMs: 60_000 },
+    );
+    await platform().deploy(
+      "forgets",
+      `export default async (_, ctx) => {
+        void ctx.call("middle", 50_000);
+        await new Promise((go) => setTimeout(go, 200));
+        return "answered";
+      };`,
+    );
+  });
+
+  it("end with it when its client goes", async () => {
+    const socket = await send(request("/function/waits"));
+    await until(async () => (await inFlight()) === 3);
+    socket.destroy();
+    await until(async () => (await inFlight()) === 0, 5_000);
+    expect(await ticksLater()).toEqual([0, 0]);
+  });
+
+  it("end when it answers without waiting for them", async () => {
+    expect((await platform().call("forgets")).json).toBe("answered");
+    await until(async () => (await inFlight()) === 0, 8_000);
+    expect(await ticksLater()).toEqual([0, 0]);
   });
 });
 

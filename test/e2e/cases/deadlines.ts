@@ -110,6 +110,24 @@ export const deadlineCases: CaseGroup = {
       expect(await counted("patient")).toBe(ticks);
     },
 
+    "a caller learns at once that its callee's time is up": async (platform) => {
+      await platform.deploy(
+        "measures",
+        `export default async (_, ctx) => {
+          const startedAtMs = Date.now();
+          try { await ctx.call("slow", { way: "signal", name: "e" }); }
+          catch (error) { return [error.code, Date.now() - startedAtMs]; }
+        };`,
+      );
+      const [code, tookMs] = (await platform.call("measures")).json as [string, number];
+      expect(code).toBe("TIMEOUT");
+      expect(tookMs).toBeGreaterThanOrEqual(TIMEOUT_MS - 5);
+      expect(tookMs).toBeLessThan(TIMEOUT_MS + 500);
+      await pause(300);
+      const reacted = await platform.call("counter", { json: { name: "e/TIMEOUT" } });
+      expect(reacted.json).toBe(1);
+    },
+
     "no timeoutMs, no deadline": async (platform) => {
       await platform.deploy(
         "endless",
