@@ -285,7 +285,6 @@ describe("the scope of another's call", () => {
     const answer = await platform().call("vault.alice");
     expect(answer.json).toMatchObject({ has: SECRET.length });
   });
-  });
 });
 
 /** How long a request that finds nothing takes, many times. */
