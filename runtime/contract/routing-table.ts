@@ -2,7 +2,7 @@
  * The routing table in memory: applied changes in, routes out; no storage, no clock.
  *
  * R1 A namespace's revision only grows, also over its removal; a change at or below the known one
- *    is ignored, so changes may arrive twice or late, and nothing of a removed namespace comes back.
+ *    is ignored, so changes may arrive twice or late, and a removed namespace stays removed.
  * R2 A change never leaves a route half old, half new: routes are replaced whole.
  */
 import { functionKey } from "./ids.ts";

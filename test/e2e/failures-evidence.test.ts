@@ -25,7 +25,9 @@ const LISTENER = `
   function listen(value) {
     if (isBusy || typeof value !== "string") return;
     isBusy = true;
-    for (let at = 0; at < value.length; at += 1) if (value[at] === "\\u0001") heard[count++] = value;
+    for (let at = 0; at < value.length; at += 1) {
+      if (value[at] === "\\u0001") heard[count++] = value;
+    }
     isBusy = false;
   }
   function tap(target) {
@@ -52,7 +54,10 @@ const LISTENER = `
     });
   }
   Error.prepareStackTrace = (error, sites) => {
-    for (const site of sites) { listen(String(site.getFunction())); listen(String(site.getThis())); }
+    for (const site of sites) {
+      listen(String(site.getFunction()));
+      listen(String(site.getThis()));
+    }
     return "stack";
   };
 `;
@@ -104,7 +109,9 @@ describe("the mark of a cell's breadcrumbs", () => {
       for (const module of [shim, main]) for (const name of Object.keys(module)) {
         texts.push(String(module[name]));
         const { prototype } = module[name];
-        if (prototype) for (const key of Reflect.ownKeys(prototype)) texts.push(String(prototype[key]));
+        for (const key of prototype ? Reflect.ownKeys(prototype) : []) {
+          texts.push(String(prototype[key]));
+        }
       }
       const attempts = [];
       for (const type of ["text", "bytes", "json", "data"]) {
@@ -169,7 +176,9 @@ const EVADERS = {
       for (;;);
     };`,
   "says again and again that it waits": `
-    export default async (_, ctx) => { for (;;) { ctx.waitUntil(Promise.resolve()); await null; } };`,
+    export default async (_, ctx) => {
+      for (;;) { ctx.waitUntil(Promise.resolve()); await null; }
+    };`,
   "enters itself again and again": `
     import { WorkerEntrypoint } from "cloudflare:workers";
     import { IsolaEntry } from "../isola-shim.js";
@@ -177,7 +186,8 @@ const EVADERS = {
       async fetch() {
         for (let count = 0; ; count += 1) {
           const entry = new IsolaEntry(this.ctx, this.env);
-          entry.run({ id: "c" + count, mb: 60000, tp: "", dl: 0 }, undefined, undefined).catch(() => 0);
+          const forged = { id: "c" + count, mb: 60000, tp: "", dl: 0 };
+          entry.run(forged, undefined, undefined).catch(() => 0);
           await null;
         }
       }
