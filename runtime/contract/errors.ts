@@ -5,20 +5,8 @@
  * `code`, never by message text or `instanceof`. A message has four parts: what was attempted,
  * what was found, what is required, what to do.
  */
-
-/**
- * Whose fault: `caller` sent something wrong, `function` is tenant code, `platform` is us or the
- * machine.
- */
-export type Fault = "caller" | "function" | "operator" | "platform";
-
-export interface ErrorEntry {
-  readonly status: number;
-  readonly retryable: boolean;
-  readonly fault: Fault;
-  readonly meaning: string;
-  readonly fix: string;
-}
+import { type ErrorEntry, entry } from "./error-entry.ts";
+import { STORE_ERRORS } from "./store-errors.ts";
 
 export const ERRORS = {
   INPUT_MALFORMED: entry(
@@ -392,20 +380,11 @@ export const ERRORS = {
     "The platform does not answer at that address.",
     "isola start, or pass --url.",
   ),
+  ...STORE_ERRORS,
   USAGE: entry(400, false, "caller", "The command line is wrong.", "isola help COMMAND."),
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof ERRORS;
-
-function entry(
-  status: number,
-  retryable: boolean,
-  fault: Fault,
-  meaning: string,
-  fix: string,
-): ErrorEntry {
-  return { status, retryable, fault, meaning, fix };
-}
 
 /** The four parts of a message; `fix` defaults to the catalogue's. */
 export interface ErrorParts {

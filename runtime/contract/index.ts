@@ -84,7 +84,7 @@ export {
   newCallId,
   functionKey,
 } from "./ids.ts";
-export { LIMITS, DEFAULT_QUOTAS, type Quotas } from "./limits.ts";
+export { LIMITS, STORE_LIMITS, DEFAULT_QUOTAS, type Quotas } from "./limits.ts";
 export {
   findOption,
   checkConfigFile,
@@ -114,6 +114,39 @@ export {
   type CallScope,
   type ScopeCallOptions,
 } from "./scope.ts";
+export {
+  statement,
+  type BlockRef,
+  type BlockWriter,
+  type Blocks,
+  type Log,
+  type Sql,
+  type SqlValue,
+  type Statement,
+  type Timers,
+} from "./shard.ts";
+export {
+  STORE_TIERS,
+  type ColdTier,
+  type Durability,
+  type FoundObject,
+  type ListOptions,
+  type ListPage,
+  type LockResult,
+  type ObjectInfo,
+  type PutOptions,
+  type PutResult,
+  type StoreFence,
+  type StoreJobHints,
+  type StoreJobInfo,
+  type StoreJobKind,
+  type StoreJobRequest,
+  type StoreTier,
+  type StoreUsage,
+  type StoredValue,
+  type TakeLease,
+  type ValueCodec,
+} from "./store-api.ts";
 export {
   SUPPLY,
   type ModuleKind,

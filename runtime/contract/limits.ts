@@ -92,6 +92,49 @@ export const LIMITS = {
   cellSlots: 16,
 } as const;
 
+/** Bounds of the ephemeral store; budgets hold per shard and may be changed by the operator. */
+export const STORE_LIMITS = {
+  /** A key in UTF-8. Beyond: `KEY_INVALID`. */
+  keyMaxBytes: 1_024,
+  /** A bucket's name. Beyond: `KEY_INVALID`. */
+  bucketMaxBytes: 63,
+  /** Largest value in a row of the shard; beyond, it lives in blocks. */
+  inlineMaxBytes: 64 * KIB,
+  /** Largest value that is read or taken whole, as one message; beyond: `BODY_TOO_LARGE`. */
+  wholeMaxBytes: 32 * MIB,
+  /** Largest object. Beyond: `BODY_TOO_LARGE`. */
+  objectMaxBytes: 64 * 1024 * MIB,
+  /** How much of a streamed put memory may hold; beyond, it goes to blocks while it arrives. */
+  uploadMemoryMaxBytes: 8 * MIB,
+  /** What an object costs besides its octets, in every tier. */
+  overheadBytes: 128,
+  /** Objects and jobs of one shard, whose index is in memory. Beyond: `STORE_FULL`. */
+  objectsPerShard: 1_000_000,
+  jobsPerShard: 100_000,
+  /** Buckets of one job. Beyond: `QUOTA_EXCEEDED`. */
+  bucketsPerJob: 1_000,
+  /** Locks of one job. Beyond: `QUOTA_EXCEEDED`. */
+  locksPerJob: 10_000,
+  /** Objects in one page of a list. */
+  listMaxKeys: 1_000,
+  /** Longest time to live, idle time. Beyond: `VALUE_INVALID`. */
+  ttlMaxMs: 10 * 365 * 24 * 60 * 60 * 1_000,
+  /** Longest lease of a lock or a taken object. Beyond: `VALUE_INVALID`. */
+  leaseMaxMs: 24 * 60 * 60 * 1_000,
+  /** How long a job that ended is remembered, to tell it from one that never was. */
+  endedJobKeptMs: 60 * 60 * 1_000,
+  /** Memory, disk and cold budgets of one shard; beyond, the coldest values move down. */
+  memoryBytes: 64 * MIB,
+  diskBytes: 4 * 1024 * MIB,
+  coldBytes: 1024 * 1024 * MIB,
+  /** Memory of one job; beyond, its own coldest values move down. */
+  jobMemoryBytes: 48 * MIB,
+  /** Seconds that a full store asks to wait. */
+  retryAfterSeconds: 1,
+} as const;
+
+assert(STORE_LIMITS.jobMemoryBytes <= STORE_LIMITS.memoryBytes, "a job fits its shard");
+assert(STORE_LIMITS.uploadMemoryMaxBytes < STORE_LIMITS.jobMemoryBytes, "an upload fits its job");
 assert(LIMITS.bundleMaxBytes < 64 * MIB, "a bundle within our limit is within workerd's");
 assert(LIMITS.callValueMaxBytes <= 32 * MIB, "a call's value fits one RPC message");
 assert(LIMITS.envMaxBytes < MIB, "an environment within our limit is within workerd's");

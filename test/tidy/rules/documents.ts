@@ -139,11 +139,11 @@ export const DOCUMENT_RULES: readonly Rule[] = [
     breaks: [
       { "store/a.ts": "", "store/b.ts": "", "store/c.ts": "", "store/d.ts": "" },
       {
-        "store/a.ts": "",
-        "store/b.ts": "",
-        "store/c.ts": "",
-        "store/d.ts": "",
-        "store/README.md": "line\n".repeat(21),
+        "bench/a.ts": "",
+        "bench/b.ts": "",
+        "bench/c.ts": "",
+        "bench/d.ts": "",
+        "bench/README.md": "line\n".repeat(21),
       },
     ],
     keeps: [{ "store/a.ts": "", "store/b.ts": "", "store/c.ts": "" }],

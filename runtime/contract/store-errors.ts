@@ -1,0 +1,96 @@
+/** The part of the error catalogue that only the ephemeral store speaks. */
+import { type ErrorEntry, entry } from "./error-entry.ts";
+
+export const STORE_ERRORS = {
+  KEY_INVALID: entry(
+    400,
+    false,
+    "caller",
+    "A key, bucket or lock name is empty, too long or holds control characters.",
+    "Use the characters and length that the message names.",
+  ),
+  VALUE_INVALID: entry(
+    400,
+    false,
+    "caller",
+    "What was to be stored is no value, or an option of the operation is out of bounds.",
+    "Store structured-clonable data without functions; correct the option named.",
+  ),
+  COUNTER_INVALID: entry(
+    409,
+    false,
+    "caller",
+    "The object is not a number that the operation can count with, or the result would not be.",
+    "Count on objects that hold numbers; use fractions only with fractional steps.",
+  ),
+  JOB_NOT_FOUND: entry(
+    404,
+    false,
+    "caller",
+    "No such store job, or it belongs to another namespace.",
+    "isola store jobs lists yours.",
+  ),
+  OBJECT_NOT_FOUND: entry(
+    404,
+    false,
+    "caller",
+    "The store job holds no such object.",
+    "isola store list shows what it holds.",
+  ),
+  JOB_ENDED: entry(
+    409,
+    false,
+    "caller",
+    "The store job has ended; only its persisted objects are left, to read and delete.",
+    "Put into a job that is open.",
+  ),
+  ATTEMPT_ENDED: entry(
+    409,
+    false,
+    "function",
+    "The attempt that uses the store is over.",
+    "Finish the work on the store before the step returns.",
+  ),
+  LOCK_STALE: entry(
+    409,
+    false,
+    "caller",
+    "The token or lease is not the one that holds the lock or the object now.",
+    "Acquire it again; do not repeat with the old token.",
+  ),
+  VALUE_LOST: entry(
+    410,
+    false,
+    "platform",
+    "Only memory held the value, and the process that held it is gone.",
+    "Put it again, or use durability disk where it must survive.",
+  ),
+  PRECONDITION_FAILED: entry(
+    412,
+    false,
+    "caller",
+    "The object's state does not meet the condition of the request.",
+    "Read the object and decide again.",
+  ),
+  BODY_INCOMPLETE: entry(
+    400,
+    true,
+    "caller",
+    "The body ended early, or is not as long as its Content-Length; nothing was stored.",
+    "Send it again, whole.",
+  ),
+  RANGE_INVALID: entry(
+    416,
+    false,
+    "caller",
+    "The range lies outside of the object, or the object has no octets to cut.",
+    "Ask for bytes within the size that HEAD tells.",
+  ),
+  STORE_FULL: entry(
+    507,
+    true,
+    "platform",
+    "Every tier of the store is full.",
+    "Wait for Retry-After, end jobs, or configure a larger or a further tier.",
+  ),
+} as const satisfies Record<string, ErrorEntry>;

@@ -1,0 +1,5 @@
+/** What tests of the store's parts may see. */
+export { SortedKeys } from "./sorted-keys.ts";
+export { Wheel } from "./wheel.ts";
+export { Meter } from "./meter.ts";
+export { sameStored } from "./same-value.ts";
