@@ -122,14 +122,21 @@ export class Isolates {
     this.#ledger.leave(isolate.key);
   }
 
+  /** Work of an answered call begins or ends: its isolate stays meanwhile. */
+  background(call: CallEnvelope, isOpen: boolean): void {
+    const key = isolateKey(call);
+    if (isOpen) this.#ledger.hold(key, this.#now());
+    else this.#ledger.unhold(key);
+  }
+
   /** Drops the surplus over the cell's bound, least recently used first. */
   trim(): Promise<number> {
-    return this.#evict(this.#ledger.surplus(this.#bindings.maxIsolates));
+    return this.#evict(this.#ledger.surplus(this.#bindings.maxIsolates, this.#now()));
   }
 
   /** Drops up to `count` idle isolates: memory pressure. */
   shed(count: number): Promise<number> {
-    return this.#evict(this.#ledger.idlest(count));
+    return this.#evict(this.#ledger.idlest(count, this.#now()));
   }
 
   /**
@@ -219,7 +226,7 @@ export class Isolates {
     const aborts: Promise<void>[] = [];
     for (const key of keys) {
       const isolate = this.#isolates.get(key);
-      if (isolate?.kind !== "loaded" || !this.#ledger.isIdle(key)) continue;
+      if (isolate?.kind !== "loaded" || !this.#ledger.isIdle(key, this.#now())) continue;
       // Forgotten first: a call that comes while the isolate goes makes a new one.
       this.#isolates.delete(key);
       this.#ledger.forget(key);

@@ -71,6 +71,10 @@ class CallScopeTarget extends RpcTarget implements CallScope {
     this.#cell.addLogs(this.#ctx, this.#live.envelope, checkLines(lines));
   }
 
+  async background(isOpen: boolean): Promise<void> {
+    this.#cell.isolates.background(this.#live.envelope, isOpen);
+  }
+
   canceled(): Promise<string> {
     return this.#live.end;
   }

@@ -52,6 +52,8 @@ export interface CallScope {
   call(name: string, input: unknown, options: ScopeCallOptions): Promise<ScopeCallResult>;
   /** Console lines of a call that is still running. */
   flush(lines: readonly ShimLine[]): Promise<void>;
+  /** It has answered, but its `waitUntil` is open: its isolate stays; then, that it is done. */
+  background(isOpen: boolean): Promise<void>;
   /** Settles when the call is to end: `deadline`, `disconnect` or `shutdown`. */
   canceled(): Promise<string>;
 }

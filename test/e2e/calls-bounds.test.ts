@@ -221,6 +221,29 @@ describe("isolates", () => {
     expect([anew.json, anew.headers["x-isola-cold"]]).toEqual([1, "1"]);
   });
 
+  it("stay while work goes on after an answer", async () => {
+    await platform().deploy(
+      "works-on",
+      `let n = 0;
+      export default (ms, ctx) => {
+        const work = async () => {
+          const untilMs = Date.now() + ms;
+          while (Date.now() < untilMs) { n += 1; await new Promise((go) => setTimeout(go, 50)); }
+        };
+        if (ms > 0) ctx.waitUntil(work());
+        return n;
+      };`,
+    );
+    await platform().call("works-on", { json: 800 });
+    await pause(100);
+    const report = { residentBytes: 2, softLimitBytes: 1 };
+    await askCell(platform(), 0, CELL_CONTROL.pressure, report);
+    await pause(900);
+    expect((await platform().call("works-on", { json: 0 })).json).toBeGreaterThan(8);
+    await askCell(platform(), 0, CELL_CONTROL.pressure, report);
+    expect((await platform().call("works-on", { json: 0 })).json).toBe(0);
+  });
+
   it("survive being dropped and called at the same time", async () => {
     let isOver = false;
     const dropping = (async () => {

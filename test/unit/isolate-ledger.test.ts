@@ -9,7 +9,7 @@ describe("the ledger of isolates", () => {
       ledger.enter(id);
       ledger.leave(id);
     }
-    expect(ledger.surplus(1)).toEqual(["b", "c"]);
+    expect(ledger.surplus(1, 0)).toEqual(["b", "c"]);
   });
 
   it("never names an isolate with calls in flight (I1)", () => {
@@ -33,9 +33,23 @@ describe("the ledger of isolates", () => {
             ledger.forget(id);
           }
         }
-        for (const id of ledger.surplus(max)) expect(inFlight.get(id) ?? 0).toBe(0);
+        for (const id of ledger.surplus(max, 0)) expect(inFlight.get(id) ?? 0).toBe(0);
       }),
     );
+  });
+
+  it("keeps one with work after an answer, within a bound", () => {
+    const ledger = new IsolateLedger();
+    ledger.enter("a");
+    ledger.leave("a");
+    ledger.hold("a", 1_000);
+    ledger.hold("a", 2_000);
+    ledger.unhold("a");
+    expect(ledger.idlest(9, 61_999)).toEqual([]);
+    expect(ledger.idlest(9, 62_000)).toEqual(["a"]);
+    ledger.unhold("a");
+    ledger.unhold("a");
+    expect(ledger.isIdle("a", 0)).toBe(true);
   });
 
   it("forgets what left, and takes a later leave of it in silence (I3)", () => {

@@ -60,6 +60,7 @@ export class IsolateCall implements Context {
   #flushTimer: number | undefined;
   #answered = false;
   #background = 0;
+  #held = false;
 
   constructor(
     envelope: CallEnvelope,
@@ -129,7 +130,9 @@ export class IsolateCall implements Context {
       .catch((thrown: unknown) => this.line("error", formatConsole(["waitUntil:", thrown])))
       .then(() => {
         crumbAlive(this.#envelope.id);
-        if (--this.#background === 0) crumbBackground(this.#envelope.id, false);
+        if (--this.#background > 0) return undefined;
+        crumbBackground(this.#envelope.id, false);
+        return this.#held ? this.#hold(false) : undefined;
       });
     this.#ctx.waitUntil(settled);
   }
@@ -150,10 +153,19 @@ export class IsolateCall implements Context {
     else this.#flushTimer = later(() => this.#flush(), FLUSH_MS);
   }
 
+  /** Told only of work that outlives the answer: it is what keeps the isolate from eviction. */
+  async #hold(isOpen: boolean): Promise<void> {
+    this.#held = isOpen;
+    await this.#open()
+      .background(isOpen)
+      .catch(() => undefined);
+  }
+
   /** Lines not yet flushed; from here on each further line is flushed by itself. */
   takeLines(): ShimLine[] {
     crumbAlive(this.#envelope.id);
     this.#answered = true;
+    if (this.#background > 0) this.#ctx.waitUntil(this.#hold(true));
     if (this.#flushTimer !== undefined) cancelLater(this.#flushTimer);
     this.#flushTimer = undefined;
     return this.#drainLines();
