@@ -41,10 +41,11 @@ export interface OpenCall {
 
 export class HttpCaller {
   readonly #origin: string;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 64 });
+  readonly #agent: Agent;
 
-  constructor(origin: string) {
+  constructor(origin: string, maxSockets = 64) {
     this.#origin = origin;
+    this.#agent = new Agent({ keepAlive: true, maxSockets });
   }
 
   async call(path: string, init: CallInit = {}): Promise<Answer> {

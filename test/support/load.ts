@@ -24,7 +24,7 @@ export interface Load {
 
 /** Keeps `clients` calls in flight until it is stopped. */
 export function keepCalling(
-  platform: TestPlatform,
+  { http }: Pick<TestPlatform, "http">,
   path: string,
   clients: number,
   init: CallInit = {},
@@ -36,7 +36,7 @@ export function keepCalling(
     while (isRunning) {
       const sentAtMs = performance.now();
       try {
-        answers.push(timed(await platform.http.call(path, init), sentAtMs));
+        answers.push(timed(await http.call(path, init), sentAtMs));
       } catch (error) {
         unanswered.push(String(error));
       }
