@@ -146,7 +146,8 @@ describe("a function with egress to the public Internet", () => {
           } catch (error) { reject(error); }
         }),
         net: await within((resolve, reject) => {
-          net.connect(port, "127.0.0.1").on("connect", () => resolve("REACHED")).on("error", reject);
+          const socket = net.connect(port, "127.0.0.1");
+          socket.on("connect", () => resolve("REACHED")).on("error", reject);
         }),
         http: await within((resolve, reject) => {
           http.get("http://127.0.0.1:" + port, () => resolve("REACHED")).on("error", reject);

@@ -76,7 +76,8 @@ describe("names", () => {
     ];
     const code = `export default async (input, ctx) => {
       const outcomes = [];
-      const odd = [{ toString: () => "vault.alice" }, ["vault"], null, undefined, 7, Symbol.iterator];
+      const named = { toString: () => "vault.alice" };
+      const odd = [named, ["vault"], null, undefined, 7, Symbol.iterator];
       for (const name of [...input, ...odd]) {
         try { outcomes.push(["REACHED", String(name), await ctx.call(name, {})]); }
         catch (error) { outcomes.push(error.code ?? error.name); }
@@ -222,7 +223,8 @@ describe("the scope of another's call", () => {
         for (const name of ["Driver", "Outbound", "Scope", "Control"]) {
           await attempt(name, () => exports[name]({ props: { key: "alice/vault@1" } }).run({}));
         }
-        const forged = { id: callId, ns: "alice", fn: "stream", v: 1, ch: [], tp: "", dl: 0, at: 1 };
+        const known = { id: callId, ns: "alice", fn: "stream", v: 1 };
+        const forged = { ...known, ch: [], tp: "", dl: 0, at: 1 };
         await attempt("run", async () => {
           const result = await exports.IsolaEntry.run(forged, { again: callId }, undefined);
           if (!result.ok) throw new Error(result.error.code);
@@ -315,7 +317,7 @@ describe("tokens of another namespace", () => {
       const absent = await ask(`/v1/namespaces/nobody/${rest}`);
       expect(there.replaceAll("alice", "nobody")).toBe(absent);
     }
-    // Interleaved, medians of both; a lookup more would still hide in the noise of a loaded machine.
+    // Interleaved, medians of both; one more lookup would hide in a loaded machine's noise.
     const there: number[] = [];
     const absent: number[] = [];
     for (let round = 0; round < 3; round += 1) {

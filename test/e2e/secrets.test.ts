@@ -141,7 +141,7 @@ describe("a secret", () => {
     }
   });
 
-  it("is gone when it is removed: who names it cannot be deployed, the value is nowhere", async () => {
+  it("is gone when removed: who names it cannot be deployed, the value is nowhere", async () => {
     await platform().client.secrets.put("SHORT", SECOND);
     await platform().client.secrets.remove("SHORT");
     const names = (await platform().client.secrets.list()).map(({ name }) => name);
