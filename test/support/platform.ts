@@ -68,13 +68,16 @@ interface Started {
   stop(): Promise<void>;
 }
 
-export type TestPlatformOptions = Omit<PlatformOptions, "dataDir">;
+export interface TestPlatformOptions extends Omit<PlatformOptions, "dataDir"> {
+  /** Where its folder is made. @default the system's temporary folder */
+  readonly parentFolder?: string;
+}
 
 export async function startTestPlatform(
-  options: TestPlatformOptions = {},
+  { parentFolder = tmpdir(), ...options }: TestPlatformOptions = {},
   form: PlatformForm = "host",
 ): Promise<TestPlatform> {
-  const folder = realpathSync(mkdtempSync(join(tmpdir(), "isola-e2e-")));
+  const folder = realpathSync(mkdtempSync(join(parentFolder, "isola-e2e-")));
   // Where the packages that sources import are looked for.
   symlinkSync(PACKAGES, join(folder, "node_modules"));
   try {
