@@ -6,9 +6,12 @@
  *    otherwise drops the copy.
  * O2 Blocks and cold objects are given back after the commit that forgets them; a crash between
  *    the two leaves orphans, which the next opening sweeps (G4).
+ * O3 Nothing is written outside of SQLite before the opening is on disk: an epoch is used once, so
+ *    what another epoch wrote is an orphan unless something names it.
  */
 import {
   type BlockRef,
+  type BlockWriter,
   type Blocks,
   type ColdTier,
   type Log,
@@ -37,6 +40,7 @@ export class Mover {
   readonly #cold: ColdTier | undefined;
   readonly #log: Log;
   readonly #epoch: number;
+  readonly #opened: Promise<void>;
   readonly #moves = new Set<Promise<boolean>>();
   #garbage: Garbage[] = [];
   #collecting: Promise<void> | undefined;
@@ -47,14 +51,15 @@ export class Mover {
     this.#cold = seams.cold;
     this.#log = seams.log;
     this.#epoch = epoch;
+    this.#opened = seams.log.committed(seams.log.position);
+    // Who writes hears of its failure; the actor ends anyway.
+    this.#opened.catch(() => {});
   }
 
-  get blocks(): Blocks {
-    return this.#blocks;
-  }
-
-  get epoch(): number {
-    return this.#epoch;
+  /** A writer of blocks of this epoch, once the epoch is on disk (O3). */
+  async create(): Promise<BlockWriter> {
+    await this.#opened;
+    return this.#blocks.create(this.#epoch);
   }
 
   /** Begins to move a value out of memory; it stays readable meanwhile. */
@@ -173,7 +178,7 @@ export class Mover {
     const { memory } = slot;
     assert(memory, "what is spilled is in memory");
     this.#space.charge(slot, "disk", cost(slot.sizeBytes));
-    const writer = this.#blocks.create(this.#epoch);
+    const writer = await this.create();
     let ref: BlockRef;
     try {
       for (const chunk of this.#space.encode(memory)) await writer.write(chunk);
@@ -195,6 +200,7 @@ export class Mover {
     const source = this.#source(slot);
     const key = `${String(this.#epoch)}-${String(slot.id)}`;
     try {
+      await this.#opened;
       await this.#cold.put(key, source.sizeBytes, source.read);
     } catch (thrown) {
       slot.isMoving = false;

@@ -43,7 +43,8 @@ function sameValue(left: unknown, right: unknown, open: Open): boolean {
 }
 
 function sameObject(left: object, right: object, open: Open): boolean {
-  if (left instanceof Date) return right instanceof Date && left.getTime() === right.getTime();
+  if (left instanceof Date)
+    return right instanceof Date && Object.is(left.getTime(), right.getTime());
   if (left instanceof RegExp) return right instanceof RegExp && String(left) === String(right);
   if (ArrayBuffer.isView(left)) {
     return ArrayBuffer.isView(right) && sameBytes(octets(left), octets(right));

@@ -50,7 +50,7 @@ export class Upload implements Guest {
     return this.#slot.sizeBytes;
   }
 
-  /** Owns `chunk` from now on. Errors: `STORE_FULL`, `BODY_TOO_LARGE`, `QUOTA_EXCEEDED`, … */
+  /** One at a time; owns `chunk` from now on. Errors: `STORE_FULL`, `BODY_TOO_LARGE`, `QUOTA_EXCEEDED`, … */
   async write(chunk: Uint8Array): Promise<void> {
     try {
       this.#checkOpen();
@@ -131,7 +131,7 @@ export class Upload implements Guest {
     const first = !this.#writer;
     await this.#claimDisk(cost(this.sizeBytes + chunk.byteLength));
     this.#space.grow(this.#slot, chunk.byteLength);
-    this.#writer ??= this.#mover.blocks.create(this.#mover.epoch);
+    this.#writer ??= await this.#mover.create();
     const chunks = first ? [...this.#chunks, chunk] : [chunk];
     this.#chunks = [];
     for (const part of chunks) await this.#writer.write(part);

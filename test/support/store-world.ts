@@ -26,14 +26,35 @@ const codec: ValueCodec = {
   decode: (bytes) => JSON.parse(new TextDecoder().decode(bytes)) as unknown,
 };
 
-/** Blocks of a disk that survives crashes; `delay` says how many turns each call takes. */
-class MemoryBlocks implements Blocks {
-  readonly stored = new Map<string, { bytes: Uint8Array; epoch: number }>();
-  readonly #delay: () => Promise<void>;
-  #next = 0;
+/** One life of the actor, from an opening to a crash: afterwards nothing of it goes on. */
+class Life {
+  isOver = false;
+  readonly #turns: () => number;
 
-  constructor(delay: () => Promise<void>) {
-    this.#delay = delay;
+  constructor(turns: () => number) {
+    this.#turns = turns;
+  }
+
+  /** Takes some turns of the queue; for ever, if the life ends meanwhile. */
+  async delay(): Promise<void> {
+    for (let left = this.#turns(); left > 0; left -= 1) await Promise.resolve();
+    if (this.isOver) await new Promise(() => {});
+  }
+}
+
+class BlockDisk {
+  readonly stored = new Map<string, { bytes: Uint8Array; epoch: number }>();
+  written = 0;
+}
+
+/** Blocks as one life sees them; the disk below survives. */
+class MemoryBlocks implements Blocks {
+  readonly #disk: BlockDisk;
+  readonly #delay: () => Promise<void>;
+
+  constructor(disk: BlockDisk, life: Life) {
+    this.#disk = disk;
+    this.#delay = () => life.delay();
   }
 
   create(epoch: number): BlockWriter {
@@ -45,10 +66,10 @@ class MemoryBlocks implements Blocks {
       },
       finish: async () => {
         await this.#delay();
-        this.#next += 1;
-        const id = `b${String(this.#next)}`;
+        this.#disk.written += 1;
+        const id = `b${String(this.#disk.written)}`;
         const bytes = new Uint8Array(Buffer.concat(chunks));
-        this.stored.set(id, { bytes, epoch });
+        this.#disk.stored.set(id, { bytes, epoch });
         return { id, sizeBytes: bytes.byteLength };
       },
       abort: async () => {
@@ -59,32 +80,39 @@ class MemoryBlocks implements Blocks {
 
   async read(ref: BlockRef, start: number, end: number): Promise<Uint8Array> {
     await this.#delay();
-    const found = this.stored.get(ref.id);
+    const found = this.#disk.stored.get(ref.id);
     if (!found) throw new Error(`block ${ref.id} is gone`);
     return found.bytes.subarray(start, end);
   }
 
   async release(ids: readonly string[]): Promise<void> {
     await this.#delay();
-    for (const id of ids) this.stored.delete(id);
+    for (const id of ids) this.#disk.stored.delete(id);
   }
 
   async sweep(live: ReadonlySet<string>, epoch: number): Promise<number> {
     await this.#delay();
-    const orphans = [...this.stored].filter(([id, block]) => block.epoch < epoch && !live.has(id));
-    for (const [id] of orphans) this.stored.delete(id);
+    const orphans = [...this.#disk.stored].filter(
+      ([id, block]) => block.epoch < epoch && !live.has(id),
+    );
+    for (const [id] of orphans) this.#disk.stored.delete(id);
     return orphans.length;
   }
 }
 
-class MemoryCold implements ColdTier {
+class ColdDisk {
   readonly stored = new Map<string, Uint8Array>();
-  readonly #delay: () => Promise<void>;
   /** Refuses every put while set. */
   isDown = false;
+}
 
-  constructor(delay: () => Promise<void>) {
-    this.#delay = delay;
+class MemoryCold implements ColdTier {
+  readonly #disk: ColdDisk;
+  readonly #delay: () => Promise<void>;
+
+  constructor(disk: ColdDisk, life: Life) {
+    this.#disk = disk;
+    this.#delay = () => life.delay();
   }
 
   async put(
@@ -94,25 +122,25 @@ class MemoryCold implements ColdTier {
   ): Promise<void> {
     const bytes = await read(0, sizeBytes);
     await this.#delay();
-    if (this.isDown) throw new Error("the bucket does not answer");
-    this.stored.set(key, bytes.slice());
+    if (this.#disk.isDown) throw new Error("the bucket does not answer");
+    this.#disk.stored.set(key, bytes.slice());
   }
 
   async get(key: string, start: number, end: number): Promise<Uint8Array> {
     await this.#delay();
-    const found = this.stored.get(key);
+    const found = this.#disk.stored.get(key);
     if (!found) throw new Error(`cold ${key} is gone`);
     return found.subarray(start, end);
   }
 
   async delete(keys: readonly string[]): Promise<void> {
     await this.#delay();
-    for (const key of keys) this.stored.delete(key);
+    for (const key of keys) this.#disk.stored.delete(key);
   }
 
   async *list(): AsyncGenerator<string> {
     await this.#delay();
-    yield* this.stored.keys();
+    yield* this.#disk.stored.keys();
   }
 }
 
@@ -150,24 +178,24 @@ export interface WorldOptions {
 export class StoreWorld {
   nowMs = 1_000_000;
   wakeAtMs: number | undefined;
-  readonly blocks: MemoryBlocks;
-  readonly cold: MemoryCold | undefined;
+  readonly blocks = new BlockDisk();
+  readonly cold: ColdDisk | undefined;
   log = new CommitLog();
   store: Store;
   readonly #database = new DatabaseSync(":memory:");
   readonly #statements = new Map<string, StatementSync>();
   readonly #budgets: Partial<Budgets>;
+  readonly #turns: () => number;
+  #life: Life;
   #isDirty = false;
 
   constructor(options: WorldOptions = {}) {
-    const turns = options.turns ?? (() => 1);
-    const delay = async (): Promise<void> => {
-      for (let left = turns(); left > 0; left -= 1) await Promise.resolve();
-    };
-    this.blocks = new MemoryBlocks(delay);
-    this.cold = options.withCold === true ? new MemoryCold(delay) : undefined;
+    this.#turns = options.turns ?? (() => 1);
+    this.#life = new Life(this.#turns);
+    this.cold = options.withCold === true ? new ColdDisk() : undefined;
     this.#budgets = options.budgets ?? {};
     this.store = this.#open();
+    this.commit();
   }
 
   /** Ends the tick: everything written in it is on disk. */
@@ -178,13 +206,20 @@ export class StoreWorld {
     this.log.commit();
   }
 
-  /** kill -9: what is not committed is gone, and so is memory; then the actor opens again. */
-  crash(): void {
+  /**
+   * kill -9: what is not committed is gone, and so is memory; then the actor opens again, unless
+   * it is killed while it opens.
+   */
+  crash(diesOpening = false): void {
     if (this.#isDirty) this.#database.exec("ROLLBACK");
     this.#isDirty = false;
     this.log.crash();
     this.log = new CommitLog();
+    this.#life.isOver = true;
+    this.#life = new Life(this.#turns);
     this.store = this.#open();
+    if (diesOpening) this.crash();
+    else this.commit();
   }
 
   /** Commits until nothing moves between tiers any more and garbage is given back. */
@@ -224,9 +259,9 @@ export class StoreWorld {
             this.wakeAtMs = atMs;
           },
         },
-        blocks: this.blocks,
+        blocks: new MemoryBlocks(this.blocks, this.#life),
         codec,
-        ...(this.cold && { cold: this.cold }),
+        ...(this.cold && { cold: new MemoryCold(this.cold, this.#life) }),
       },
       this.#budgets,
     );
@@ -234,10 +269,12 @@ export class StoreWorld {
   }
 
   #sql(): Sql {
+    const life = this.#life;
     const all = <P extends readonly SqlValue[], R>(
       { query }: Statement<P, R>,
       ...parameters: P
     ): R[] => {
+      if (life.isOver) throw new Error("a life that is over writes nothing");
       if (!this.#isDirty && !query.startsWith("SELECT")) {
         this.#database.exec("BEGIN");
         this.#isDirty = true;
