@@ -131,7 +131,8 @@ describe("a namespace that floods", () => {
     expect(countOutcomes(during.answers)).toEqual({ "200": during.answers.length });
     const [before = 0, under = 0, flooding = 1] = [idle, during, loud].map(p90);
     process.stdout.write(
-      `p90 of the quiet ${before.toFixed(1)} → ${under.toFixed(1)} ms, of the loud ${flooding.toFixed(1)} ms\n`,
+      `p90 of the quiet ${before.toFixed(1)} → ${under.toFixed(1)} ms, ` +
+        `of the loud ${flooding.toFixed(1)} ms\n`,
     );
     // It waits for the next free place, not for all those ahead of it.
     expect(under / flooding).toBeLessThan(0.6);
