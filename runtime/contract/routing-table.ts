@@ -24,6 +24,9 @@ export class RoutingTable {
   /** Replaces everything, as at start. */
   load(snapshot: RoutingSnapshot): void {
     this.#namespaces = new Map(snapshot.namespaces.map((row) => [row.namespace, row]));
+    for (const { namespace, revision } of snapshot.removed ?? []) {
+      this.#removed.set(namespace, revision);
+    }
     this.#routes = new Map(
       snapshot.routes.map((route) => [functionKey(route.namespace, route.name), route]),
     );
@@ -60,7 +63,8 @@ export class RoutingTable {
     const namespaces = [...this.#namespaces.values()].filter(keep);
     const names = new Set(namespaces.map((row) => row.namespace));
     const routes = [...this.#routes.values()].filter((route) => names.has(route.namespace));
-    return { namespaces, routes };
+    const removed = [...this.#removed].map(([namespace, revision]) => ({ namespace, revision }));
+    return { namespaces, routes, removed };
   }
 
   get functionCount(): number {

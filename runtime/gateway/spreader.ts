@@ -124,7 +124,8 @@ export class Spreader {
     feed.sending = [...feed.sending, ...[...feed.waiting.values()].flat()];
     feed.waiting.clear();
     try {
-      while (feed.leaseEndsMs === leaseEndsMs) {
+      // A feed that a newer snapshot replaced is told to nobody: its cell is no more (P3).
+      while (feed.leaseEndsMs === leaseEndsMs && this.#feeds.get(slot) === feed) {
         const [next] = feed.sending;
         if (!next) {
           feed.acknowledged = Math.max(feed.acknowledged, goal);
