@@ -1,19 +1,18 @@
 /**
  * A call between functions that must not run in this cell (a suspect, another backend): the
- * gateway places it. Values travel as MessagePack; the callee answers as an HTTP function would.
+ * gateway places it. Values travel as MessagePack of their own kind, which keeps what V8 keeps.
  */
 import {
   type CallEnvelope,
   IsolaError,
   type RouteTarget,
   type ScopeCallResult,
+  VALUE_TYPE,
   parseErrorData,
 } from "../contract/index.ts";
-import { Packr } from "msgpackr";
 import type { Cell } from "./cell.worker.ts";
 import type { SubCallRequest } from "./sub-call-request.ts";
-
-const packr = new Packr({ useRecords: false, moreTypes: true, structuredClone: true });
+import { decodeValue, encodeValue } from "./value-codec.ts";
 
 export async function forwardCall(
   cell: Cell,
@@ -21,15 +20,17 @@ export async function forwardCall(
   target: RouteTarget,
   request: SubCallRequest,
 ): Promise<ScopeCallResult> {
-  const isData = target.form === "data" || target.form === "rpc";
-  const path = `/${encodeURIComponent(request.options.method ?? "")}`;
+  const { method } = request.options;
+  const isData = target.form === "data" || target.form === "rpc" || method !== undefined;
+  const path = `/${encodeURIComponent(method ?? "")}`;
   const response = await cell.supply.forward(path, {
     method: "POST",
-    body: isData ? new Uint8Array(packr.pack(request.input)) : jsonBody(request.input),
+    body: isData ? encodeValue(request.input) : jsonBody(request.input),
     cf: envelope as unknown as CfProperties,
     headers: {
-      "content-type": isData ? "application/msgpack" : "application/json",
-      accept: "application/msgpack, application/json",
+      "content-type": isData ? VALUE_TYPE : "application/json",
+      traceparent: envelope.tp,
+      ...(isData ? { accept: VALUE_TYPE } : {}),
     },
   });
   if (response.ok) return { ok: true, value: await readValue(response) };
@@ -49,7 +50,7 @@ function jsonBody(input: unknown): string | null {
 async function readValue(response: Response): Promise<unknown> {
   if (response.status === 204) return undefined;
   const type = response.headers.get("content-type") ?? "";
-  if (type.includes("msgpack")) return packr.unpack(new Uint8Array(await response.arrayBuffer()));
+  if (type === VALUE_TYPE) return decodeValue(new Uint8Array(await response.arrayBuffer()));
   if (type.includes("json")) return response.json();
   if (type.startsWith("text/")) return response.text();
   return new Uint8Array(await response.arrayBuffer());

@@ -56,15 +56,27 @@ export async function callFunction(
   const target = chooseTarget(cell, route, request.options);
   const envelope = subEnvelope(cell, caller.envelope, chain, request.name, target);
   keepApart(cell, caller.envelope, envelope);
-  if (mustLeave(cell, envelope, target)) return forwardCall(cell, envelope, target, request);
   const startedAtMs = cell.now();
-  const driven = await drive({ envelope, target, caller, request });
+  const driven = mustLeave(cell, envelope, target)
+    ? await forwarded(cell, envelope, target, request)
+    : await drive({ envelope, target, caller, request });
   recordSubCall(cell, ctx, { envelope, target, caller: caller.envelope, startedAtMs, ...driven });
   const { result } = driven;
   cell.addLogs(ctx, envelope, result.logs);
   return result.ok
     ? { ok: true, value: result.value }
     : { ok: false, error: seenByCaller(result.error, request.name) };
+}
+
+/** The other cell keeps its lines and knows whether it was cold; what is seen here is recorded. */
+async function forwarded(
+  cell: Cell,
+  envelope: CallEnvelope,
+  target: RouteTarget,
+  request: SubCallRequest,
+): Promise<DrivenResult> {
+  const result = await forwardCall(cell, envelope, target, request);
+  return { result: { ...result, logs: [] }, cold: false, loadMs: 0 };
 }
 
 /** What a driver is to do; by call id, from the call to its driver in the same isolate. */

@@ -106,6 +106,7 @@ export {
 export {
   SCOPE_BINDING,
   SHIM_HEADER,
+  VALUE_TYPE,
   type ShimLine,
   type ShimReport,
   type ThrownData,

@@ -15,6 +15,9 @@ export interface ShimLine {
   readonly text: string;
 }
 
+/** Content type of a value of a call between functions, where it leaves the cell. */
+export const VALUE_TYPE = "application/x-isola-value";
+
 /** Header of the shim's responses: JSON of a `ShimReport`; absent when there is nothing to say. */
 export const SHIM_HEADER = "x-isola-shim";
 

@@ -53,9 +53,13 @@ export async function callFromCell(
       departure,
     });
     // A value: it is read whole, so the lease does not outlive this line by a stream.
-    const bytes = await dispatched.response.arrayBuffer();
-    dispatched.release(true);
-    return passOn(dispatched.response, bytes);
+    const bytes = await dispatched.response.arrayBuffer().catch(() => undefined);
+    dispatched.release(bytes !== undefined);
+    if (bytes) return passOn(dispatched.response, bytes);
+    throw new IsolaError("CELL_LOST", {
+      attempted: `call ${envelope.fn} from a function`,
+      found: "an answer that broke off",
+    });
   } catch (thrown) {
     return asCallAnswer(toIsolaError(thrown, "place a call between functions"));
   }

@@ -29,7 +29,7 @@ import {
   formOf,
   methodNames,
 } from "./form.worker.ts";
-import { readInput } from "./input.worker.ts";
+import { isValueCall, readInput } from "./input.worker.ts";
 import { IsolateCall, type ScopeStub, currentCall, isNested } from "./isolate-call.worker.ts";
 import { NativeRequest, NativeResponse, parse, stringify } from "./natives.worker.ts";
 import { checkWhole, writeResult } from "./output.worker.ts";
@@ -124,8 +124,9 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
   }
 
   async #answer(request: Request, call: IsolateCall): Promise<Response> {
-    if (form === "http" || form === "entrypoint") return this.#answerHttp(request, call);
-    if (form === "rpc") {
+    const isHttp = form === "http" || form === "entrypoint";
+    if (isHttp && !isValueCall(request)) return this.#answerHttp(request, call);
+    if (isHttp || form === "rpc") {
       const method = new URL(request.url).pathname.slice(1);
       return writeResult(await this.#callMethod(method, [await readInput(request)], call), request);
     }
@@ -185,7 +186,8 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
   }
 
   async #callMethod(name: string, args: unknown[], call: IsolateCall): Promise<unknown> {
-    const known = methodNames(user.default as EntrypointClass);
+    const isClass = form === "rpc" || form === "entrypoint";
+    const known = isClass ? methodNames(user.default as EntrypointClass) : [];
     if (!known.includes(name)) {
       throw new IsolaError("ROUTE_NOT_FOUND", {
         attempted: `call method ${JSON.stringify(name)}`,

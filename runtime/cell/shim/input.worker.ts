@@ -1,5 +1,5 @@
 /** Input of a data function out of an HTTP request (INTERFACE §5). */
-import { IsolaError, LIMITS } from "../../contract/index.ts";
+import { type CallEnvelope, IsolaError, LIMITS, VALUE_TYPE } from "../../contract/index.ts";
 
 /** Bytes of a body over the limit that are read all the same. */
 const DISCARD_MAX_BYTES = 128 * 1024 * 1024;
@@ -55,6 +55,10 @@ async function readBody(request: Request, type: string): Promise<unknown> {
     const { decode } = await import("isola-msgpack");
     return malformedAs("MessagePack", () => decode(bytes));
   }
+  if (isValueCall(request)) {
+    const { decodeValue } = await import("isola-msgpack");
+    return decodeValue(await readBytes(request));
+  }
   if (type === "application/octet-stream") return readBytes(request);
   if (type.startsWith("text/")) return decodeText(await readBytes(request));
   if (type === "" || type === "application/x-www-form-urlencoded") {
@@ -65,6 +69,16 @@ async function readBody(request: Request, type: string): Promise<unknown> {
     found: `content type ${JSON.stringify(type)}`,
     required: "JSON, MessagePack, octet-stream, text/*, form fields or none",
   });
+}
+
+/** True for a call between functions that the gateway placed: its envelope names who called. */
+export function isFromFunction(request: Request): boolean {
+  return (request.cf as unknown as CallEnvelope).ch.length > 0;
+}
+
+/** One of those that carries a value, for a method or a plain function. */
+export function isValueCall(request: Request): boolean {
+  return isFromFunction(request) && request.headers.get("content-type") === VALUE_TYPE;
 }
 
 /** No content type, or curl's default: JSON if it parses, else form fields, else the string. */

@@ -2,6 +2,8 @@
 declare module "isola-msgpack" {
   export function encode(value: unknown): Uint8Array<ArrayBuffer>;
   export function decode(bytes: Uint8Array): unknown;
+  export function encodeValue(value: unknown): Uint8Array<ArrayBuffer>;
+  export function decodeValue(bytes: Uint8Array): unknown;
 }
 
 /** The part of Node's module that the shim uses; workerd brings it. */

@@ -1,6 +1,8 @@
 /** MessagePack for data functions; loaded by the shim only when a caller speaks it. */
 import { C1, Packr } from "msgpackr";
 
+export { decodeValue, encodeValue } from "../value-codec.ts";
+
 const packr = new Packr({ useRecords: false, moreTypes: true, mapsAsObjects: true });
 
 export function encode(value: unknown): Uint8Array<ArrayBuffer> {

@@ -1,5 +1,6 @@
 /** Result of a data function as an HTTP response (INTERFACE §5). */
-import { IsolaError, encodeJson, findUncloneable } from "../../contract/index.ts";
+import { IsolaError, VALUE_TYPE, encodeJson, findUncloneable } from "../../contract/index.ts";
+import { isFromFunction } from "./input.worker.ts";
 import { NativeResponse } from "./natives.worker.ts";
 
 const MSGPACK = "application/msgpack";
@@ -9,12 +10,18 @@ export async function writeResult(result: unknown, request: Request): Promise<Re
   if (result instanceof NativeResponse) return result;
   if (result === undefined) return new NativeResponse(null, { status: 204 });
   checkValue(result);
+  const accept = request.headers.get("accept") ?? "";
+  if (accept === VALUE_TYPE && isFromFunction(request)) {
+    checkWhole(result);
+    const { encodeValue } = await import("isola-msgpack");
+    return new NativeResponse(encodeValue(result), { headers: { "content-type": VALUE_TYPE } });
+  }
   if (result instanceof Uint8Array || result instanceof ArrayBuffer) {
     return new NativeResponse(result as Uint8Array<ArrayBuffer>, {
       headers: { "content-type": "application/octet-stream" },
     });
   }
-  if ((request.headers.get("accept") ?? "").includes(MSGPACK)) {
+  if (accept.includes(MSGPACK)) {
     checkWhole(result);
     const { encode } = await import("isola-msgpack");
     return new NativeResponse(encode(result), { headers: { "content-type": MSGPACK } });
