@@ -94,7 +94,15 @@ const values: CaseGroup["cases"] = {
 
   "a class answers by method, a Workers module has env.ISOLA.call": async (platform) => {
     expect(await outcome(platform, "rpc", 4, { method: "square" })).toEqual({ ok: 16 });
-    expect((await outcome(platform, "rpc", 4, { method: "nothing" })).code).toBe("ROUTE_NOT_FOUND");
+    for (const [name, method] of [
+      ["rpc", "nothing"],
+      ["rpc", "constructor"],
+      ["echo", "toString"],
+      ["http", "fetch"],
+    ]) {
+      const refused = await outcome(platform, name, 4, { method });
+      expect([name, method, refused.code]).toEqual([name, method, "ROUTE_NOT_FOUND"]);
+    }
     expect((await platform.call("worker-caller")).json).toEqual({ squared: 49 });
   },
 
