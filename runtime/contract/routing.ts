@@ -70,6 +70,6 @@ export interface RoutingChange {
 export interface RoutingSnapshot {
   readonly namespaces: readonly NamespaceRoute[];
   readonly routes: readonly FunctionRoute[];
-  /** Namespaces removed lately: a change from before, still on its way, must not bring them back. */
+  /** Namespaces removed lately: a change from before, on its way still, brings none back. */
   readonly removed?: readonly { readonly namespace: string; readonly revision: number }[];
 }
