@@ -50,7 +50,10 @@ export class Upload implements Guest {
     return this.#slot.sizeBytes;
   }
 
-  /** One at a time; owns `chunk` from now on. Errors: `STORE_FULL`, `BODY_TOO_LARGE`, `QUOTA_EXCEEDED`, … */
+  /**
+   * One at a time; owns `chunk` from now on. Errors: `STORE_FULL`, `BODY_TOO_LARGE`,
+   * `QUOTA_EXCEEDED`, …
+   */
   async write(chunk: Uint8Array): Promise<void> {
     try {
       this.#checkOpen();
