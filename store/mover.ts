@@ -42,6 +42,9 @@ export class Mover {
   readonly #epoch: number;
   readonly #opened: Promise<void>;
   readonly #moves = new Set<Promise<boolean>>();
+  /** Of uploads, and how many of them wait for room: all waiting wait for nobody. */
+  readonly #writes = new Set<Promise<boolean>>();
+  #waiting = 0;
   #garbage: Garbage[] = [];
   #collecting: Promise<void> | undefined;
 
@@ -76,11 +79,29 @@ export class Mover {
    * Resolves when something has moved, so that asking for room again may succeed. Errors:
    * `STORE_FULL` when nothing can move any more.
    */
-  async relief(bytes: number): Promise<void> {
-    if (this.#moves.size === 0) this.#coolDown(bytes);
-    if (this.#moves.size === 0) throw this.#space.full();
-    const hasMoved = await Promise.race(this.#moves);
-    if (!hasMoved && this.#moves.size === 0) throw this.#space.full();
+  async relief(bytes: number, isWrite = false): Promise<void> {
+    if (isWrite) this.#waiting += 1;
+    try {
+      if (this.#moves.size === 0) this.#coolDown(bytes);
+      if (this.#isStuck()) throw this.#space.full();
+      const hasHelped = await Promise.race([...this.#moves, ...this.#writes]);
+      if (!hasHelped && this.#isStuck()) throw this.#space.full();
+    } finally {
+      if (isWrite) this.#waiting -= 1;
+    }
+  }
+
+  /**
+   * A write of an upload: when it is done, what it holds may move. It says when it waits itself.
+   */
+  during<T>(work: Promise<T>): Promise<T> {
+    const write = work.then(
+      () => true,
+      () => true,
+    );
+    this.#writes.add(write);
+    void write.then(() => this.#writes.delete(write));
+    return work;
   }
 
   /** The whole value. The caller holds the slot. Errors: `JOB_ENDED`. */
@@ -146,6 +167,10 @@ export class Mover {
     }
   }
 
+  #isStuck(): boolean {
+    return this.#moves.size === 0 && this.#writes.size <= this.#waiting;
+  }
+
   #coolDown(bytes: number): void {
     let cooling = 0;
     for (const slot of this.#space.diskSlots()) {
@@ -166,6 +191,8 @@ export class Mover {
     const moving = move().then(
       () => true,
       () => {
+        // Freed while it moved: its bytes are room as well.
+        if (slot.isGone) return true;
         this.failures += 1;
         return false;
       },

@@ -315,8 +315,7 @@ export class Session implements Guest {
       if (slot) return slot;
       if (source.sizeBytes > STORE_LIMITS.inlineMaxBytes) {
         const upload = new Upload(this.#parts, this.#job, source.kind, durability);
-        for (const chunk of space.encode(source)) await upload.write(chunk);
-        await upload.finish(source.sizeBytes);
+        await upload.whole(space.encode(source));
         return upload.takeOver();
       }
       await mover.relief(cost(source.sizeBytes));

@@ -54,7 +54,25 @@ export class Upload implements Guest {
    * One at a time; owns `chunk` from now on. Errors: `STORE_FULL`, `BODY_TOO_LARGE`,
    * `QUOTA_EXCEEDED`, …
    */
-  async write(chunk: Uint8Array): Promise<void> {
+  write(chunk: Uint8Array): Promise<void> {
+    return this.#mover.during(this.#write(chunk));
+  }
+
+  /** `sizeBytes`: what the sender said, if it said something. */
+  finish(sizeBytes?: number): Promise<void> {
+    return this.#mover.during(this.#finish(sizeBytes));
+  }
+
+  /** All of it; what it waits for may wait for it too. */
+  whole(chunks: readonly Uint8Array[]): Promise<void> {
+    const work = async (): Promise<void> => {
+      for (const chunk of chunks) await this.#write(chunk);
+      await this.#finish(undefined);
+    };
+    return this.#mover.during(work());
+  }
+
+  async #write(chunk: Uint8Array): Promise<void> {
     try {
       this.#checkOpen();
       this.#space.checkQuota(this.#job, chunk.byteLength);
@@ -66,12 +84,11 @@ export class Upload implements Guest {
     }
   }
 
-  /** `valueBytes`: what the sender said, or the value's own size if `kind` is value. */
-  async finish(valueBytes?: number): Promise<void> {
+  async #finish(sizeBytes: number | undefined): Promise<void> {
     try {
       this.#checkOpen();
-      const isWhole = this.#slot.kind === "value" || valueBytes === undefined;
-      if (!isWhole && valueBytes !== this.sizeBytes) throw cutShort(this.sizeBytes, valueBytes);
+      const isCut = sizeBytes !== undefined && sizeBytes !== this.sizeBytes;
+      if (isCut) throw cutShort(this.sizeBytes, sizeBytes);
       // An empty value needs a place too.
       if (this.sizeBytes === 0) await this.#append(new Uint8Array(0));
       if (this.#writer) await this.#finishBlocks();
@@ -149,15 +166,15 @@ export class Upload implements Guest {
       const growth = bytes - this.#slot.charged.disk;
       if (growth <= 0) return;
       if (this.#space.fitsDisk(growth)) break;
-      await this.#mover.relief(growth);
+      await this.#mover.relief(growth, true);
     }
     this.#space.charge(this.#slot, "disk", bytes);
   }
 
   async #finishBlocks(): Promise<void> {
-    const ref = await this.#writer?.finish();
+    if (!this.#writer) return;
+    const ref = await this.#writer.finish();
     this.#writer = undefined;
-    if (!ref) return;
     if (this.#slot.isGone) {
       this.#mover.discard({ blocks: ref.id });
       throw jobEnded(this.#job);
