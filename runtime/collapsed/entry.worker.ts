@@ -18,7 +18,7 @@ import {
   handlePublic,
   handleSupply,
 } from "../gateway/index.worker.ts";
-import { type CollapsedEnv, adminHostOf, settingsOf } from "./settings.worker.ts";
+import { type CollapsedEnv, isAdminHost, settingsOf } from "./settings.worker.ts";
 
 export { Driver, Outbound, Scope } from "../cell/index.worker.ts";
 export { Registry } from "../gateway/index.worker.ts";
@@ -109,7 +109,7 @@ export default {
     // Entrypoints of this Worker share its isolate: both halves must exist before either asks.
     cellOf(() => cellBindings(env));
     const parts = gateway(env);
-    if (adminHostOf(request)) return handleAdmin(request, parts.state, ctx);
+    if (isAdminHost(request, env)) return handleAdmin(request, parts.state, ctx);
     return handlePublic(parts.state, parts.dispatcher, request, ctx);
   },
 } satisfies ExportedHandler<CollapsedEnv>;

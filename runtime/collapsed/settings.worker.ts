@@ -9,6 +9,8 @@ export interface CollapsedEnv {
   readonly ISOLA_SEAL_KEY?: string;
   /** Without it the admin side refuses everybody. */
   readonly ISOLA_ADMIN_TOKEN?: string;
+  /** A further name of the admin side: on Cloudflare nothing routes `admin.localhost`. */
+  readonly ISOLA_ADMIN_HOST?: string;
   readonly ISOLA_DEV?: string;
 }
 
@@ -23,13 +25,17 @@ export function settingsOf(env: CollapsedEnv): GatewaySettings {
     startedAtMs: 0,
     otlpEndpoint: "",
     otlpHeaders: "",
+    ...(env.ISOLA_ADMIN_HOST === undefined ? {} : { adminHosts: [env.ISOLA_ADMIN_HOST] }),
   };
 }
 
 const ADMIN_HOST = "admin.localhost";
 
-export function adminHostOf(request: Request): boolean {
+export function isAdminHost(request: Request, env: CollapsedEnv): boolean {
   const { hostname } = new URL(request.url);
-  const host = request.headers.get("host")?.split(":", 1)[0] ?? hostname;
-  return hostname === ADMIN_HOST || host === ADMIN_HOST;
+  const host = (request.headers.get("host") ?? hostname).split(":", 1)[0]?.toLowerCase();
+  const isNamed = (name: string | undefined): boolean => hostname === name || host === name;
+  return (
+    isNamed(ADMIN_HOST) || (env.ISOLA_ADMIN_HOST !== undefined && isNamed(env.ISOLA_ADMIN_HOST))
+  );
 }

@@ -8,7 +8,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { isola } from "../support/isola-command.ts";
 import { usePlatform } from "../support/platform.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { ROOT, WRANGLER, wranglerEnvironment } from "../support/wrangler-dev.ts";
+import { OTHER_ADMIN_HOST, ROOT, WRANGLER, wranglerEnvironment } from "../support/wrangler-dev.ts";
 
 const run = promisify(execFile);
 
@@ -22,6 +22,8 @@ describe("one Worker under wrangler dev", () => {
     const status = async (host: string, headers: Record<string, string>) =>
       (await http.call("/v1/status", { headers: { host, ...headers } })).status;
     expect(await status(`admin.localhost:${port}`, bearer)).toBe(200);
+    expect(await status(OTHER_ADMIN_HOST, bearer)).toBe(200);
+    expect(await status(`${OTHER_ADMIN_HOST}.example`, bearer)).toBe(404);
     expect(await status(`admin.localhost:${port}`, {})).toBe(401);
     expect(await status(`admin.localhost:${port}`, { authorization: "Bearer x" })).toBe(401);
     expect(await status(`localhost:${port}`, bearer)).toBe(404);

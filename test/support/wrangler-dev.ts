@@ -6,6 +6,8 @@ import { processesOfGroup } from "./process-list.ts";
 
 export const ROOT = join(import.meta.dirname, "../..");
 export const WRANGLER = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
+/** A name of the admin side besides its own. */
+export const OTHER_ADMIN_HOST = "operators.example";
 const START_TIMEOUT_MS = 45_000;
 const END_TIMEOUT_MS = 5_000;
 
@@ -38,6 +40,7 @@ export async function startWrangler(folder: string): Promise<WranglerDev> {
       ...["dev", "--port", "0", "--ip", "127.0.0.1", "--inspector-port", "0"],
       ...["--persist-to", join(folder, "state"), "--show-interactive-dev-session=false"],
       ...["--var", `ISOLA_ADMIN_TOKEN:${adminToken}`, "--var", `ISOLA_SEAL_KEY:${sealKey}`],
+      ...["--var", `ISOLA_ADMIN_HOST:${OTHER_ADMIN_HOST}`],
     ],
     // A group of its own: wrangler's children are ended with it.
     {
