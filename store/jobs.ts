@@ -45,13 +45,16 @@ interface JobParts {
   readonly answers: Answers;
 }
 
+/** What is remembered of a job of which nothing is left. */
+type Tombstone = Pick<Job, "endedAtMs" | "id" | "namespace">;
+
 export class Jobs {
   readonly #seams: JobSeams;
   readonly #parts: JobParts;
   readonly #byId = new Map<string, Job>();
   readonly #byNumber = new Map<number, Job>();
   /** Ended jobs without anything left, oldest first. */
-  readonly #tombstones = new Map<string, Job>();
+  readonly #tombstones = new Map<string, Tombstone>();
   /** High-water marks by namespace and workflow. */
   readonly #learned = new Map<string, number>();
 
@@ -67,9 +70,10 @@ export class Jobs {
   /** Creating the same job again answers the one that is there. Errors: `ALREADY_EXISTS`, … */
   create(request: StoreJobRequest): Job {
     checkKey(request.id, "job id");
-    const known = this.#byId.get(request.id) ?? this.#tombstones.get(request.id);
-    if (known) {
-      if (known.namespace === request.namespace && known.endedAtMs === undefined) return known;
+    const known = this.#byId.get(request.id);
+    const isOpen = known?.namespace === request.namespace && known.endedAtMs === undefined;
+    if (known && isOpen) return known;
+    if (known || this.#tombstones.has(request.id)) {
       throw new IsolaError("ALREADY_EXISTS", {
         attempted: `create store job ${request.id}`,
         found: "one of that id",
@@ -251,7 +255,11 @@ export class Jobs {
       this.#seams.space.wrote(job);
     }
     if (job.kind === "call") return;
-    this.#tombstones.set(job.id, job);
+    this.#tombstones.set(job.id, {
+      id: job.id,
+      namespace: job.namespace,
+      endedAtMs: job.endedAtMs,
+    });
     const [oldest] = this.#tombstones.keys();
     if (this.#tombstones.size > TOMBSTONES_MAX && oldest !== undefined) {
       this.#tombstones.delete(oldest);

@@ -63,7 +63,7 @@ export function jobNotFound(id: string): IsolaError {
   });
 }
 
-export function jobEnded(job: Job): IsolaError {
+export function jobEnded(job: Pick<Job, "endedAtMs" | "id">): IsolaError {
   return new IsolaError("JOB_ENDED", {
     attempted: `use store job ${job.id}`,
     found: `its end at ${String(job.endedAtMs)}`,

@@ -16,6 +16,7 @@ import {
   type PutOptions,
   type PutResult,
   STORE_LIMITS,
+  type StoreFence,
   type StoredValue,
   type TakeLease,
   type Durability,
@@ -72,13 +73,13 @@ export class Session implements Guest {
     options: PutOptions = {},
     operation?: OperationId,
   ): Promise<Reply<PutResult>> {
-    const place = this.#place(bucket, key, isConditional(options), operation);
+    const place = this.#place(bucket, key, isConditional(options), operation, options.fence);
     checkOptions(options);
     const durability = this.#durability(options);
     return this.#placed(source, durability, async (slot) => {
       const item = this.#item(slot, durability, options);
       if (isConditional(options)) return this.#decisions.put(place, item, options);
-      this.#parts.locks.check(this.#job, options.fence);
+      place.check();
       this.#surface.put(bucket, key, item);
       return { stored: true, version: item.version };
     });
@@ -236,7 +237,7 @@ export class Session implements Guest {
     options: PutOptions = {},
     operation?: OperationId,
   ): Promise<Reply<PutResult>> {
-    const place = this.#place(bucket, key, true, operation);
+    const place = this.#place(bucket, key, true, operation, options.fence);
     checkOptions(options);
     const durability = this.#durability(options);
     return this.#placed(next, durability, async (slot) =>
@@ -351,6 +352,7 @@ export class Session implements Guest {
     key: string,
     isImmediate: boolean,
     operation: OperationId | undefined,
+    fence?: StoreFence,
   ): Place {
     checkBucket(bucket);
     checkKey(key);
@@ -361,6 +363,7 @@ export class Session implements Guest {
       operation: operation ?? (isImmediate ? this.#nextOperation() : undefined),
       check: () => {
         this.#checkWritable();
+        this.#parts.locks.check(this.#job, fence);
       },
     };
   }

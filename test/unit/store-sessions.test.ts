@@ -148,6 +148,8 @@ describe("locks", () => {
     expect(second.token).toBeGreaterThan(first.token ?? 0);
     const fence = { lock: "l", token: first.token ?? 0 };
     expect(await refusal(() => session.put(B, "a", text("x"), { fence }))).toBe("LOCK_STALE");
+    const conditional = () => session.put(B, "a", text("x"), { fence, ifAbsent: true });
+    expect(await refusal(conditional)).toBe("LOCK_STALE");
     expect(await valueOf(session, "a")).toBeUndefined();
     expect(await refusal(() => session.unlock("l", first.token ?? 0))).toBe("LOCK_STALE");
     session.unlock("l", second.token ?? 0);
@@ -349,6 +351,37 @@ describe("a restart", () => {
     expect(again.lock("l", 1).value.acquired).toBe(false);
     again.unlock("l", token);
     expect(again.lock("l", 1).value.token).toBeGreaterThan(token);
+  });
+
+  it("repeats no operation whose effect was spilled before it", async () => {
+    const world = new StoreWorld();
+    const first = { step: "s", ordinal: 1 };
+    const second = { step: "s", ordinal: 2 };
+    const client = open(world);
+    await client.put(B, "g", text("before"));
+    await client.increment(B, "n", {}, first);
+    await client.getPut(B, "g", text("after"), second);
+    await world.store.writeBack();
+    world.commit();
+    world.crash();
+    const again = world.store.session(NAMESPACE, "0-1");
+    expect((await again.increment(B, "n", {}, first)).value).toBe(1);
+    expect((await again.getPut(B, "g", text("after"), second)).value).toEqual(text("before"));
+    expect((await again.increment(B, "n")).value).toBe(2);
+  });
+
+  it("reports a recorded value that it could not keep as lost", async () => {
+    const world = new StoreWorld();
+    const operation = { step: "s", ordinal: 1 };
+    const client = open(world);
+    await client.put(B, "g", octets(100_000));
+    await client.getPut(B, "g", text("after"), operation);
+    await world.store.writeBack();
+    world.commit();
+    world.crash();
+    const again = world.store.session(NAMESPACE, "0-1");
+    expect(await refusal(() => again.getPut(B, "g", text("after"), operation))).toBe("VALUE_LOST");
+    expect(await valueOf(again, "g")).toBe("after");
   });
 
   it("ends the jobs of calls and what attempts had staged", async () => {
