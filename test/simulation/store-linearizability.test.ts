@@ -174,11 +174,19 @@ class History {
   }
 }
 
-const operation = fc.record({
+const anything = fc.record({
   verb: fc.constantFrom(...VERBS),
   key: fc.constantFrom("x", "y"),
   value: fc.constantFrom("a", "b", "A", "B"),
   expected: fc.constantFrom("", "a", "A", "B"),
+});
+
+/** Everybody decides on one value that has to be fetched first. */
+const contended = fc.record({
+  verb: fc.constantFrom("put" as const, "cas" as const, "cas" as const, "get" as const),
+  key: fc.constant("x"),
+  value: fc.constantFrom("A", "B", "b"),
+  expected: fc.constantFrom("A", "B"),
 });
 
 async function check(
@@ -219,14 +227,17 @@ function told(verb: Operation["verb"], result: unknown, from: number, to: number
 }
 
 describe("immediate operations", () => {
-  it("are linearizable per key, over tiers and kills", async () => {
+  it.each([
+    ["over tiers and kills", anything],
+    ["where all decide on one large value", contended],
+  ])("are linearizable per key %s", async (_title, operation) => {
     const clients = fc.array(fc.array(operation, { minLength: 1, maxLength: 7 }), {
       minLength: 2,
       maxLength: 4,
     });
     const kills = fc.array(fc.integer({ min: 1, max: 30 }), { maxLength: 3 });
     const turns = fc.array(fc.nat(9), { minLength: 1, maxLength: 12 });
-    const numRuns = Number(process.env["ISOLA_RUNS"] ?? 200);
+    const numRuns = Number(process.env["ISOLA_RUNS"] ?? 300);
     const holds = fc.asyncProperty(clients, kills, turns, check);
     await expect(fc.assert(holds, { numRuns })).resolves.toBeUndefined();
   });
