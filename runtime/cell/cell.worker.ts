@@ -29,8 +29,8 @@ export class Cell {
   readonly now = (): number => systemClock.now();
   /** `namespace/function@version` of versions that must not run here. */
   suspects: ReadonlySet<string> = new Set();
-  /** Versions that died in the probation cell together: no two of them meet there again. */
-  apart: ReadonlySet<string> = new Set();
+  /** Versions on trial: in the probation cell they call no other. */
+  alone: ReadonlySet<string> = new Set();
   readonly #table = new RoutingTable();
   #tableReady: Promise<void> | undefined;
 

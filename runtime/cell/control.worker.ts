@@ -33,9 +33,9 @@ export async function handleControl(
     case CELL_CONTROL.pressure:
       return Response.json({ evicted: await relieve(cell, await request.json<PressureReport>()) });
     case CELL_CONTROL.suspects: {
-      const news = await request.json<{ suspects: string[]; apart: string[] }>();
+      const news = await request.json<{ suspects: string[]; alone: string[] }>();
       cell.suspects = new Set(news.suspects);
-      cell.apart = new Set(news.apart);
+      cell.alone = new Set(news.alone);
       return noContent();
     }
     case CELL_CONTROL.drain:

@@ -55,7 +55,7 @@ export async function callFunction(
   const chain = checkChain(caller.envelope, request.name);
   const target = chooseTarget(cell, route, request.options);
   const envelope = subEnvelope(cell, caller.envelope, chain, request.name, target);
-  keepApart(cell, caller.envelope, envelope);
+  keepAlone(cell, caller.envelope, envelope);
   const startedAtMs = cell.now();
   const driven = mustLeave(cell, envelope, target)
     ? await forwarded(cell, envelope, target, request)
@@ -287,15 +287,15 @@ function earlier(a: number, b: number): number {
   return Math.min(a, b);
 }
 
-/** Two that died in the probation cell together: nobody could tell which of them was it. */
-function keepApart(cell: Cell, caller: CallEnvelope, callee: CallEnvelope): void {
-  if (cell.apart.size === 0 || cell.bindings.slot !== PROBATION_SLOT) return;
-  const [one, other] = [caller, callee].map(({ ns, fn, v }) => suspectKey(ns, fn, v));
-  if (one === other || !cell.apart.has(one ?? "") || !cell.apart.has(other ?? "")) return;
+/** On trial a version runs alone: nobody could tell its end from that of whom it calls. */
+function keepAlone(cell: Cell, caller: CallEnvelope, callee: CallEnvelope): void {
+  if (cell.alone.size === 0 || cell.bindings.slot !== PROBATION_SLOT) return;
+  const [one = "", other] = [caller, callee].map(({ ns, fn, v }) => suspectKey(ns, fn, v));
+  if (one === other || !cell.alone.has(one)) return;
   throw new IsolaError("CAPACITY", {
     attempted: `call ${callee.fn}`,
-    found: "a function that is suspected of ending its cell, as its caller is",
-    required: "one of the two to be cleared",
+    found: "a caller that is suspected of ending its cell, and runs alone until it is cleared",
+    required: "its call to end without that",
     retryAfterSeconds: 1,
   });
 }

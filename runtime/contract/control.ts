@@ -23,8 +23,8 @@ export const CELL_CONTROL = {
    */
   pressure: "/pressure",
   /**
-   * POST `{suspects, apart: SuspectKey[]}` → 204: sub-calls to suspects leave a shared cell; in the
-   * probation cell two that are to be kept apart do not call each other.
+   * POST `{suspects, alone: SuspectKey[]}` → 204: sub-calls to suspects leave a shared cell; in the
+   * probation cell those that are to be alone there call no other.
    */
   suspects: "/suspects",
   /** POST → 204 when no call is in flight, or after the drain bound. */

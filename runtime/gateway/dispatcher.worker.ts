@@ -15,6 +15,7 @@ import {
   type NamespaceRoute,
   PROBATION_SLOT,
   type RouteTarget,
+  type SuspectKey,
   type Verdict,
   suspectKey,
 } from "../contract/index.ts";
@@ -22,8 +23,9 @@ import { Admission, type Lease, type Ticket } from "./admission.ts";
 import { type CellGroup, type CellPool, PROBATION_GROUP, groupOf } from "./cell-pool.ts";
 import { InFlight } from "./in-flight.ts";
 import { classifyLost } from "./lost-cell.ts";
+import { ProbationRoom } from "./probation-room.ts";
 import { Suspects } from "./suspects.ts";
-import { timeout } from "./system-timers.worker.ts";
+import { sleep, timeout } from "./system-timers.worker.ts";
 
 export interface DispatcherOptions {
   readonly pool: CellPool;
@@ -31,6 +33,8 @@ export interface DispatcherOptions {
   cell(slot: number): Fetcher;
   /** Whether nobody listens at the slot any more; false for one that is merely slow. */
   isDead(slot: number): Promise<boolean>;
+  /** Starts the probation cell anew; resolves when it answers. */
+  restartProbation(): Promise<void>;
   /** The version is in quarantine by now. */
   isQuarantined(namespace: string, name: string, version: number): boolean;
 }
@@ -94,6 +98,8 @@ export interface Dispatched {
 const MAX_SENDS = 3;
 /** How long the verdict over a dead probation cell is waited for. */
 const VERDICT_WAIT_MS = 2_000;
+/** Between two looks at a probation cell that is another's for a while. */
+const RESERVED_LOOK_MS = 100;
 /** How long a call that is sent again waits to learn whether it is a suspect. */
 const RESEND_WAIT_MS = 1_000;
 
@@ -105,6 +111,7 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #verdicts = new Map<number, Verdict>();
   #verdictWaiters: (() => void)[] = [];
+  readonly #probation = new ProbationRoom();
   #waitingForCell = 0;
 
   constructor(options: DispatcherOptions) {
@@ -140,6 +147,7 @@ export class Dispatcher {
   takeVerdict(verdict: Verdict): ReturnType<Suspects["take"]> {
     this.#options.pool.markLost(verdict.slot);
     this.#verdicts.set(verdict.slot, verdict);
+    if (verdict.slot === PROBATION_SLOT) this.#probation.renew();
     const waiters = this.#verdictWaiters;
     this.#verdictWaiters = [];
     for (const wake of waiters) wake();
@@ -157,16 +165,48 @@ export class Dispatcher {
   /** A lease in the group where the call belongs when it gets it: it may have waited. */
   async #lease(request: DispatchRequest): Promise<Lease> {
     const { ns, fn, v } = request.envelope;
+    const { clock } = this.#options;
+    const untilMs = clock.now() + LIMITS.queueWaitMaxMs;
     for (;;) {
       const group = await this.#groupUp(request);
       const admitted = this.#admit(request, group);
-      if ("release" in admitted) return admitted;
-      const lease = await this.#wait(request, admitted);
+      const isImmediate = "release" in admitted;
+      if (isImmediate && group !== PROBATION_GROUP) return admitted;
+      const lease = isImmediate ? admitted : await this.#wait(request, admitted);
       const isQuarantined = this.#options.isQuarantined(ns, fn, v);
-      if (!isQuarantined && this.#groupOf(request) === group) return lease;
+      const isPlaced = !isQuarantined && this.#groupOf(request) === group;
+      if (isPlaced && (await this.#enter(request, group, lease))) return lease;
       lease.release();
       if (isQuarantined) throw quarantined(request);
+      if (clock.now() > untilMs) throw noRoom(request);
     }
+  }
+
+  /** A turn in the probation cell; false: it is another's for a while, the lease went back. */
+  async #enter(request: DispatchRequest, group: CellGroup, lease: Lease): Promise<boolean> {
+    if (group !== PROBATION_GROUP) return true;
+    const { clock, pool } = this.#options;
+    const { ns, fn, v } = request.envelope;
+    const key = suspectKey(ns, fn, v);
+    // A handler that the runtime drops with its client never gets past the waits below.
+    request.departure.onGone(() => lease.release());
+    const admittance = this.#probation.enter(key, this.suspects.isOnTrial(key), clock.now());
+    if (admittance === "enter") return true;
+    if (admittance === "reserved") {
+      lease.release();
+      await sleep(RESERVED_LOOK_MS);
+      return false;
+    }
+    try {
+      await this.#options.restartProbation();
+    } catch (thrown) {
+      lease.release();
+      throw thrown;
+    }
+    this.#probation.renew();
+    const untilMs = clock.now() + LIMITS.restartWaitMaxMs;
+    while (pool.upSlots(group).length === 0 && clock.now() < untilMs) await sleep(RESERVED_LOOK_MS);
+    return this.#probation.enter(key, true, clock.now()) === "enter";
   }
 
   #admit(request: DispatchRequest, group: CellGroup): Lease | Ticket {
@@ -202,11 +242,7 @@ export class Dispatcher {
     ticket.leave();
     // The lease may have come in the same turn as the end of the wait: it goes back.
     void ticket.lease.then((lease) => lease.release());
-    throw new IsolaError("CAPACITY", {
-      attempted: `call ${request.envelope.fn}`,
-      found: `no free cell within ${LIMITS.queueWaitMaxMs} ms`,
-      retryAfterSeconds: 5,
-    });
+    throw noRoom(request);
   }
 
   /** The group that runs the call, as soon as one of its cells is up. */
@@ -260,7 +296,7 @@ export class Dispatcher {
     this.inFlight.add(entry);
     const release = (isClean: boolean): void => {
       this.inFlight.remove(envelope.id);
-      if (isClean && slot === PROBATION_SLOT) this.suspects.acquit(key, this.#options.clock.now());
+      if (slot === PROBATION_SLOT) this.#leaveProbation(key, isClean);
       lease.release();
     };
     departure.onGone(() => release(false));
@@ -294,8 +330,15 @@ export class Dispatcher {
       if (departure.isGone) throw gone(request);
       if (!isDead) throw unanswered(request, thrown);
       this.#options.pool.markLost(slot, pid);
+      if (slot === PROBATION_SLOT) this.#probation.renew();
       return { lost, sentAtMs };
     }
+  }
+
+  #leaveProbation(key: SuspectKey, isClean: boolean): void {
+    const nowMs = this.#options.clock.now();
+    this.#probation.leave(key, this.suspects.isOnTrial(key), nowMs);
+    if (isClean) this.suspects.acquit(key, nowMs);
   }
 
   /** The verdict over what died after a call was sent to it; undefined if none comes in time. */
@@ -370,6 +413,14 @@ function unanswered(request: DispatchRequest, thrown: unknown): IsolaError {
     attempted: `call ${request.envelope.fn}`,
     found: `a connection that broke off (${message})`,
     required: isChunked ? "a body of whole chunks" : "an answer whose head is not too large",
+  });
+}
+
+function noRoom(request: DispatchRequest): IsolaError {
+  return new IsolaError("CAPACITY", {
+    attempted: `call ${request.envelope.fn}`,
+    found: `no free cell within ${LIMITS.queueWaitMaxMs} ms`,
+    retryAfterSeconds: 5,
   });
 }
 

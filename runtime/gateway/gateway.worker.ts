@@ -3,6 +3,8 @@
  * event. Both forms, host and collapsed, go through here.
  */
 import { CELL_CONTROL } from "../contract/index.ts";
+import { HOST_CONTROL, PROBATION_SLOT } from "../contract/index.ts";
+import { askHost } from "./ask-host.worker.ts";
 import type { GatewayBindings } from "./bindings.worker.ts";
 import type { ControlParts } from "./control.worker.ts";
 import { Dispatcher } from "./dispatcher.worker.ts";
@@ -23,6 +25,10 @@ function compose(bindings: GatewayBindings): ControlParts {
     clock: state.clock,
     cell: (slot) => bindings.cell(slot),
     isDead: (slot) => refuses(bindings.control(slot)),
+    restartProbation: async () => {
+      const slot = { slot: PROBATION_SLOT };
+      await askHost(state, HOST_CONTROL.restart, slot, "start the probation cell anew");
+    },
     isQuarantined: (namespace, name, version) =>
       state.table
         .route(namespace, name)

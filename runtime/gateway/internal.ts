@@ -4,6 +4,7 @@ export { CellPool, PROBATION_GROUP, SHARED_GROUP, groupOf } from "./cell-pool.ts
 export { InFlight, type InFlightCall } from "./in-flight.ts";
 export { classifyLost } from "./lost-cell.ts";
 export { pathOf, resolvePath } from "./resolve-call.ts";
+export { ProbationRoom, TRIAL_MS } from "./probation-room.ts";
 export { Suspects } from "./suspects.ts";
 export { matchesHost, parseAddress, refuseTarget } from "./egress-policy.ts";
 export { checkOrigin } from "./origin-check.ts";

@@ -1,7 +1,8 @@
 /**
  * Suspects and convictions (DESIGN §6). Pure; time comes in as an argument.
  *
- * W1 A version is convicted only by a death of the probation cell in which it ran alone.
+ * W1 A version is convicted only by a death of the probation cell in a process in which nobody
+ *    else ran: what another left behind there would speak against it.
  * W2 A suspect runs in the probation cell until one of its calls ends there without a death; one
  *    that is suspected again and again, or was convicted, also until the cell has lived on for a
  *    while: its timers and `waitUntil` may outlive the call.
@@ -10,7 +11,8 @@
  *    quarantine holds.
  * W4 Who cannot be seen is found out in the end: if cells go on dying and nobody is convicted, all
  *    that ran in them lately are suspects. One death from outside makes no suspects.
- * W5 Two that died in the probation cell together do not meet there again.
+ * W5 Who died in the probation cell in company is put on trial, alone; if it is cleared, its company
+ *    is.
  */
 import {
   LIMITS,
@@ -19,6 +21,7 @@ import {
   type Verdict,
   suspectKey,
 } from "../contract/index.ts";
+import { TRIAL_MS } from "./probation-room.ts";
 
 export interface VerdictEffect {
   /** The set of suspects changed: cells must know. */
@@ -29,10 +32,10 @@ export interface VerdictEffect {
   readonly quarantine?: SuspectKey;
 }
 
-/** What cells must know: whose calls leave them, and whom the probation cell keeps apart. */
+/** What cells must know: whose calls leave them, and who calls nobody from the probation cell. */
 export interface SuspectNews {
   readonly suspects: readonly SuspectKey[];
-  readonly apart: readonly SuspectKey[];
+  readonly alone: readonly SuspectKey[];
 }
 
 /** A death this soon after another that convicted nobody is one of a series (W4). */
@@ -40,20 +43,25 @@ const SERIES_MS = 30_000;
 /** Suspicions within this time make a repeated suspect (W2). */
 const REPEAT_MS = 60_000;
 /** How long the probation cell must live on; longer than a block takes to be ended. */
-const PAROLE_MS = 3_000;
+const PAROLE_MS = TRIAL_MS;
+/** Each further suspicion doubles it. */
+const PAROLE_MAX_MS = 30_000;
 
 interface Record {
   isSuspect: boolean;
   /** When it goes free, if it does not kill by then. */
   paroleUntilMs: number | undefined;
   /** When it was suspected, lately. */
+  /** Runs in the probation cell with nobody before it in that process. */
+  isOnTrial: boolean;
+  /** Who ran in the process in which it died: next, if it is cleared. */
+  company: readonly SuspectKey[];
   readonly suspectedAtMs: number[];
   readonly convictedAtMs: number[];
 }
 
 export class Suspects {
   readonly #records = new Map<SuspectKey, Record>();
-  readonly #apart = new Set<SuspectKey>();
   #suspectCount = 0;
   #convictionCount = 0;
   #unsolvedAtMs = Number.NEGATIVE_INFINITY;
@@ -71,7 +79,7 @@ export class Suspects {
   /** News for the cells, if there are any since the last time. */
   news(nowMs: number): SuspectNews | undefined {
     for (const [key, record] of this.#records) {
-      this.#endParole(key, record, nowMs);
+      this.#endParole(record, nowMs);
       if (isClean(record, nowMs)) this.#records.delete(key);
     }
     return this.#isTold ? undefined : this.tell();
@@ -80,14 +88,19 @@ export class Suspects {
   /** What the cells are about to be told. */
   tell(): SuspectNews {
     this.#isTold = true;
-    return { suspects: this.keys, apart: [...this.#apart] };
+    const { keys } = this;
+    return { suspects: keys, alone: keys.filter((key) => this.isOnTrial(key)) };
+  }
+
+  isOnTrial(key: SuspectKey): boolean {
+    return this.#records.get(key)?.isOnTrial ?? false;
   }
 
   has(key: SuspectKey, nowMs: number): boolean {
     if (this.#suspectCount === 0) return false;
     const record = this.#records.get(key);
     if (!record?.isSuspect) return false;
-    this.#endParole(key, record, nowMs);
+    this.#endParole(record, nowMs);
     return record.isSuspect;
   }
 
@@ -101,33 +114,36 @@ export class Suspects {
     const verdict = withoutProbes(given);
     const { atMs, outside } = verdict;
     if (outside && !this.#isOutsideSeries(atMs)) return { changed: false };
-    const convicted = convictedBy(verdict, streaming);
-    if (convicted !== undefined) return this.#convict(convicted, atMs);
+    if (verdict.convicted !== undefined) return this.#convict(verdict.convicted, atMs);
     const isOwn = verdict.cause !== "CELL_LOST";
     const isSeries = isOwn && atMs - this.#unsolvedAtMs < SERIES_MS;
     if (isOwn) this.#unsolvedAtMs = atMs;
+    const named = verdict.suspects.map(({ key }) => key);
+    const lately = verdict.lately ?? [];
     // Who streams was seen; who left before was not.
-    const named =
-      verdict.late && streaming.length > 0 ? [] : verdict.suspects.map(({ key }) => key);
-    const lately = isSeries ? (verdict.lately ?? []) : [];
-    if (verdict.slot === PROBATION_SLOT && isOwn && !verdict.late && named.length > 1) {
-      for (const key of named) this.#apart.add(key);
-    }
+    const seen = verdict.late && streaming.length > 0 ? streaming : [...named, ...streaming];
+    const isTrial = verdict.slot === PROBATION_SLOT && isOwn;
+    const company = [...named, ...lately].filter((key) => !seen.includes(key));
     const before = this.#suspectCount;
-    for (const key of new Set([...named, ...streaming, ...lately])) {
+    for (const key of new Set([...seen, ...(isSeries && !isTrial ? lately : [])])) {
       const record = this.#suspect(key);
       if (!outside) noteTime(record.suspectedAtMs, atMs, REPEAT_MS);
+      if (!isTrial) continue;
+      record.isOnTrial = true;
+      record.company = company;
     }
-    return { changed: this.#suspectCount !== before };
+    return { changed: isTrial || this.#suspectCount !== before };
   }
 
   /** A call of the version ended in the probation cell, which lives (W2). */
   acquit(key: SuspectKey, nowMs: number): void {
     const record = this.#records.get(key);
     if (!record?.isSuspect || record.paroleUntilMs !== undefined) return;
-    const isKnown = record.suspectedAtMs.length > 1 || record.convictedAtMs.length > 0;
-    if (isKnown) record.paroleUntilMs = nowMs + PAROLE_MS;
-    else this.#free(key, record);
+    const times = record.suspectedAtMs.length;
+    const isKnown = times > 1 || record.convictedAtMs.length > 0 || record.isOnTrial;
+    const paroleMs = Math.min(PAROLE_MAX_MS, PAROLE_MS * 2 ** Math.max(0, times - 2));
+    if (isKnown) record.paroleUntilMs = nowMs + paroleMs;
+    else this.#free(record);
   }
 
   /** Every version of a function: its record is clean. */
@@ -140,12 +156,13 @@ export class Suspects {
   forget(key: SuspectKey): void {
     const record = this.#records.get(key);
     if (!record) return;
-    this.#free(key, record);
+    this.#free(record);
     this.#records.delete(key);
   }
 
   #convict(key: SuspectKey, atMs: number): VerdictEffect {
     const record = this.#suspect(key);
+    record.company = [];
     this.#convictionCount += 1;
     noteTime(record.suspectedAtMs, atMs, REPEAT_MS);
     noteTime(record.convictedAtMs, atMs, LIMITS.convictionWindowMs);
@@ -163,7 +180,14 @@ export class Suspects {
   #suspect(key: SuspectKey): Record {
     let record = this.#records.get(key);
     if (!record) {
-      record = { isSuspect: false, paroleUntilMs: undefined, suspectedAtMs: [], convictedAtMs: [] };
+      record = {
+        isSuspect: false,
+        paroleUntilMs: undefined,
+        isOnTrial: false,
+        company: [],
+        suspectedAtMs: [],
+        convictedAtMs: [],
+      };
       this.#records.set(key, record);
     }
     if (!record.isSuspect) {
@@ -175,17 +199,20 @@ export class Suspects {
     return record;
   }
 
-  #endParole(key: SuspectKey, record: Record, nowMs: number): void {
+  #endParole(record: Record, nowMs: number): void {
     const { paroleUntilMs } = record;
     if (record.isSuspect && paroleUntilMs !== undefined && nowMs >= paroleUntilMs) {
-      this.#free(key, record);
+      const { company } = record;
+      this.#free(record);
+      for (const other of company) this.#suspect(other).isOnTrial = true;
     }
   }
 
-  #free(key: SuspectKey, record: Record): void {
+  #free(record: Record): void {
     if (!record.isSuspect) return;
     record.isSuspect = false;
-    this.#apart.delete(key);
+    record.isOnTrial = false;
+    record.company = [];
     record.paroleUntilMs = undefined;
     this.#suspectCount -= 1;
     this.#isTold = false;
@@ -204,16 +231,6 @@ function withoutProbes(verdict: Verdict): Verdict {
     suspects: rest.suspects.filter(({ key }) => !isProbe(key)),
     ...(convicted === undefined || isProbe(convicted) ? {} : { convicted }),
   };
-}
-
-/**
- * The watchdog's conviction, or what only the gateway knows: who alone streamed from there (W1).
- */
-function convictedBy(verdict: Verdict, streaming: readonly SuspectKey[]): SuspectKey | undefined {
-  const isOwn = verdict.cause !== "CELL_LOST";
-  if (verdict.slot !== PROBATION_SLOT || !verdict.late || !isOwn) return verdict.convicted;
-  const [only, ...others] = streaming;
-  return only === undefined || others.length > 0 ? verdict.convicted : only;
 }
 
 function recent(times: readonly number[], nowMs: number, windowMs: number): number[] {

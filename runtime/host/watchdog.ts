@@ -12,8 +12,8 @@
  * W3 One sample never decides. Evidence may lie unread in the pipe while this process was busy;
  *    the second sample in a row comes after everything readable was read.
  * W4 A cell that neither runs nor answers (a deadlock, a stopped process) is ended by wall time.
- * W5 Calls entered and not left are suspects. Only the probation cell convicts, and only one call
- *    that was alone in it.
+ * W5 Calls entered and not left are suspects. Only the probation cell convicts, and only a version
+ *    that was alone in it: no other ran in this process, as it may have left something behind.
  */
 import { type LogLine, type SuspectKey, type Verdict, unreachable } from "../contract/index.ts";
 import type { Crumb } from "./crumbs.ts";
@@ -173,7 +173,9 @@ export class CellWatch {
     const suspects = late ? this.#lateSuspects() : this.#suspects();
     const lately = late || !this.#isOwn(exit) ? [] : this.#lately(suspects);
     const [only, ...others] = suspects;
-    const guilty = this.#probation && cause.blames && others.length === 0 ? only : undefined;
+    // What another left behind in this process may have ended it in the one's name (W5).
+    const isAlone = others.length === 0 && [...this.#left.keys()].every((key) => key === only?.key);
+    const guilty = this.#probation && cause.blames && isAlone ? only : undefined;
     const verdict: Verdict = {
       slot: this.#slot,
       cause: cause.code,

@@ -99,7 +99,7 @@ describe("suspects", () => {
     expect(suspects.has("a/unseen@1", 2_000)).toBe(true);
   });
 
-  it("convicts the version that alone streamed from the probation cell (W1)", () => {
+  it("puts on trial who died in the probation cell in company, then its company (W1, W5)", () => {
     const late: Verdict = {
       slot: PROBATION_SLOT,
       cause: "MAX_BLOCK",
@@ -110,8 +110,12 @@ describe("suspects", () => {
       late: true,
       atMs: 0,
     };
-    expect(new Suspects().take(late, ["a/stream@1"]).convicted).toBe("a/stream@1");
-    expect(new Suspects().take(late, []).convicted).toBeUndefined();
+    const suspects = new Suspects();
+    expect(suspects.take(late, ["a/stream@1"]).convicted).toBeUndefined();
+    expect(suspects.tell()).toEqual({ suspects: ["a/stream@1"], alone: ["a/stream@1"] });
+    suspects.acquit("a/stream@1", 10);
+    expect(suspects.has("a/stream@1", 4_000)).toBe(false);
+    expect(suspects.isOnTrial("a/before@1")).toBe(true);
   });
 
   it("takes one cell that was killed from outside for an accident (W4)", () => {
@@ -120,13 +124,10 @@ describe("suspects", () => {
     expect(suspects.take({ ...killed(1_000), cause: "CELL_LOST" }, []).changed).toBe(true);
   });
 
-  it("keeps two apart that died in the probation cell together (W5)", () => {
+  it("puts two on trial that died in the probation cell together (W5)", () => {
     const suspects = new Suspects();
     suspects.take({ ...shared(["a/f@1", "a/g@1"]), slot: PROBATION_SLOT }, []);
-    expect(suspects.tell()).toEqual({
-      suspects: ["a/f@1", "a/g@1"],
-      apart: ["a/f@1", "a/g@1"],
-    });
+    expect(suspects.tell().alone).toEqual(["a/f@1", "a/g@1"]);
   });
 
   it("does not count probes: their deploys fail", () => {

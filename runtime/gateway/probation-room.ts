@@ -1,0 +1,37 @@
+/**
+ * Who may enter the probation cell, and when. Pure; time comes in as an argument.
+ *
+ * B1 Who is on trial runs in a process in which nobody else ran: what others left behind there
+ *    (timers, `waitUntil`) could end it in its name.
+ * B2 After its call the place is kept for it until what it left behind itself had its time.
+ */
+import type { SuspectKey } from "../contract/index.ts";
+
+/** Longer than a block takes to be ended. */
+export const TRIAL_MS = 3_000;
+
+/** `stale`: others ran there; it is to be started anew. */
+export type Admittance = "enter" | "reserved" | "stale";
+
+export class ProbationRoom {
+  readonly #ran = new Set<SuspectKey>();
+  #reserved: { readonly key: SuspectKey; readonly untilMs: number } | undefined;
+
+  enter(key: SuspectKey, isOnTrial: boolean, nowMs: number): Admittance {
+    const reserved = this.#reserved;
+    if (reserved && reserved.key !== key && nowMs < reserved.untilMs) return "reserved";
+    if (isOnTrial && [...this.#ran].some((other) => other !== key)) return "stale";
+    this.#ran.add(key);
+    return "enter";
+  }
+
+  leave(key: SuspectKey, isOnTrial: boolean, nowMs: number): void {
+    if (isOnTrial) this.#reserved = { key, untilMs: nowMs + TRIAL_MS };
+  }
+
+  /** Its process is another one. */
+  renew(): void {
+    this.#ran.clear();
+    this.#reserved = undefined;
+  }
+}
