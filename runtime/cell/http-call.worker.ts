@@ -24,7 +24,7 @@ import type { AcquiredIsolate } from "./isolates.worker.ts";
 import type { EndReason, LiveCall } from "./live-calls.worker.ts";
 import { classifyRuntimeError } from "./runtime-error.ts";
 import { parseReport } from "./shim-report.ts";
-import { armDeadline, disarm } from "./system-timers.worker.ts";
+import { armDeadline, disarm, isLate } from "./system-timers.worker.ts";
 
 /** Body of an answer in which the platform speaks for the function. */
 export interface FaultBody {
@@ -79,9 +79,9 @@ async function runHttpCall(
   const settled = await Promise.race([answer, live.end]);
   disarm(timer);
   const nowMs = cell.now();
-  const isLate = call.dl !== 0 && nowMs > call.dl;
-  if (isLate) live.finish("deadline");
-  if (isLate || typeof settled === "string") {
+  const late = isLate(call, nowMs);
+  if (late) live.finish("deadline");
+  if (late || typeof settled === "string") {
     ctx.waitUntil(endAfterGrace(cell, live, answer));
     return ended(await live.end, live, nowMs);
   }

@@ -4,8 +4,8 @@
  * S1 A function reaches only its own namespace.
  * S2 The chain of callers travels along: deeper than `callDepthMax` or the same function more than
  *    `callRepeatMax` times is refused, so that cycles end.
- * S3 A sub-call never outlives its caller's deadline; when the caller's invocation ends, the
- *    sub-call's driver ends with it.
+ * S3 A sub-call never outlives its caller's deadline, one made in its grace not that; when the
+ *    caller's invocation ends, the sub-call's driver ends with it.
  */
 import { WorkerEntrypoint, exports } from "cloudflare:workers";
 import {
@@ -37,7 +37,7 @@ import { classifyRuntimeError } from "./runtime-error.ts";
 import type { SubCallRequest } from "./sub-call-request.ts";
 import { checkLines, checkResult } from "./shim-report.ts";
 import { recordSubCall } from "./sub-call-record.worker.ts";
-import { armDeadline, disarm, startPulse, stopPulse } from "./system-timers.worker.ts";
+import { armDeadline, disarm, isLate, startPulse, stopPulse } from "./system-timers.worker.ts";
 
 /** Calls in flight per function in this cell, for `maxInFlight`. */
 const inFlight = new Map<string, number>();
@@ -160,10 +160,12 @@ export class Driver extends WorkerEntrypoint {
     const answer = entry.run(envelope, input, options.method) as Promise<RunResult>;
     const settled = await Promise.race([answer, live.end]);
     disarm(timer);
-    if (typeof settled === "string") {
+    const late = isLate(envelope, cell.now());
+    if (late) live.finish("deadline");
+    if (late || typeof settled === "string") {
       // The caller learns it at once; the callee has its grace.
       this.ctx.waitUntil(this.#end(cell, live, answer));
-      return failed(endedBy(settled, envelope));
+      return failed(endedBy(await live.end, envelope));
     }
     cell.live.close(live, cell.now());
     return checkResult(settled) ?? notAResult(envelope);
@@ -263,14 +265,15 @@ function subEnvelope(
   target: RouteTarget,
 ): CallEnvelope {
   const id = newCallId(cell.random);
-  const own = target.timeoutMs === 0 ? 0 : cell.now() + target.timeoutMs;
+  const nowMs = cell.now();
+  const own = target.timeoutMs === 0 ? 0 : nowMs + target.timeoutMs;
   const parent = parseTraceparent(caller.tp);
   return {
     id,
     ns: caller.ns,
     fn: name,
     v: target.version,
-    dl: earlier(own, caller.dl),
+    dl: earlier(own, isLate(caller, nowMs) ? caller.dl + LIMITS.graceMs : caller.dl),
     tp: parent ? formatTraceparent(childTrace(parent, cell.random)) : caller.tp,
     at: 1,
     ik: id,

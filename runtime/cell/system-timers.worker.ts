@@ -1,10 +1,16 @@
 /** The timers of this room; each belongs to the invocation that armed it. */
+import type { CallEnvelope } from "../contract/index.ts";
 import type { LiveCall } from "./live-calls.worker.ts";
 
 /** Arms the call's deadline; the answer takes it back with `disarm`. */
 export function armDeadline(live: LiveCall, nowMs: number): number | undefined {
   const { dl } = live.envelope;
   return dl === 0 ? undefined : setTimeout(() => live.finish("deadline"), dl - nowMs);
+}
+
+/** An answer then is none: which of two timers came first is chance. */
+export function isLate(envelope: CallEnvelope, nowMs: number): boolean {
+  return envelope.dl !== 0 && nowMs >= envelope.dl;
 }
 
 export function disarm(timer: number | undefined): void {
