@@ -21,7 +21,7 @@ export interface FunctionConfig {
   maxBlockMs?: number;
   /** Memory in MB; on the isolate backend used for admission and metering. @default 128 */
   memoryMb?: number;
-  /** Calls at once; beyond it 429; 0 = no bound. @default 0 */
+  /** Calls at once; beyond it 429; 0 = none. Calls between functions count per cell. @default 0 */
   maxInFlight?: number;
   /** `call`: a fresh isolate for every call. @default "shared" */
   reuse?: "shared" | "call";
