@@ -11,7 +11,7 @@
  *    quarantine holds.
  * W4 Who cannot be seen is found out in the end: if cells go on dying and nobody is convicted, all
  *    that ran in them lately are suspects. One death from outside makes no suspects.
- * W5 Who died in the probation cell in company is put on trial, alone; if it is cleared, its company
+ * W5 Who died in the probation cell in company is put on trial, alone; if cleared, its company
  *    is.
  */
 import {
