@@ -78,7 +78,8 @@ export function isFromFunction(request: Request): boolean {
 
 /** One of those that carries a value, for a method or a plain function. */
 export function isValueCall(request: Request): boolean {
-  return isFromFunction(request) && request.headers.get("content-type") === VALUE_TYPE;
+  // The header first: reading `cf` takes its text apart anew each time.
+  return request.headers.get("content-type") === VALUE_TYPE && isFromFunction(request);
 }
 
 /** No content type, or curl's default: JSON if it parses, else form fields, else the string. */
