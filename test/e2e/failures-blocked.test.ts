@@ -40,9 +40,10 @@ describe("an endless loop", () => {
     expect(countOutcomes(during)["200"]).toBeGreaterThan(10);
     const trial = await callUntilQuarantined(platform(), "loop?go=1");
     expect(trial.isQuarantined).toBe(true);
-    // A first death there convicts nobody if another suspect ran in the same process before.
+    // A death there convicts nobody while another suspect has run in the same process: the
+    // neighbours that shared the cell take their turns in between.
     expect(trial.outcomes.filter((one) => one === "MAX_BLOCK")).toHaveLength(3);
-    expect(trial.outcomes.length).toBeLessThanOrEqual(4);
+    expect(trial.outcomes.length).toBeLessThanOrEqual(10);
     const refused = await platform().call("loop");
     expect([refused.status, refused.code]).toEqual([503, "FUNCTION_QUARANTINED"]);
     const answered = await hello.stop();

@@ -52,9 +52,10 @@ describe("memory without end", () => {
       expect(await answersAgain(platform(), "hello", deadAtMs)).toBeLessThan(1_000);
       const trial = await callUntilQuarantined(platform(), what);
       expect(trial.isQuarantined).toBe(true);
-      // A first death there convicts nobody if another suspect ran in the same process before.
+      // A death there convicts nobody while another suspect has run in the same process: the
+      // neighbours that shared the cell take their turns in between.
       expect(trial.outcomes.filter((one) => one === "MEMORY_LIMIT")).toHaveLength(3);
-      expect(trial.outcomes.length).toBeLessThanOrEqual(4);
+      expect(trial.outcomes.length).toBeLessThanOrEqual(10);
       expect(await isQuarantined(platform(), "hello")).toBe(false);
     });
   }
