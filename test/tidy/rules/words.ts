@@ -51,7 +51,7 @@ export const WORD_RULES: readonly Rule[] = [
       { ".npmrc": rotated("uggcf://ertvfgel.rknzcyr.bet/") },
     ],
     keeps: [
-      { "store/a.ts": 'headers.get("user-agent"); path("/function/work/"); registry.get();' },
+      { "store/a.ts": 'headers.get("user-agent"); path("/function/framework/"); registry.get();' },
     ],
   },
 ];
