@@ -149,6 +149,21 @@ export {
   type ValueCodec,
 } from "./store-api.ts";
 export {
+  STORE_HEADER,
+  STORE_ROUTE,
+  type StoreAnswers,
+  type StoreCall,
+  type StoreOperationName,
+  type StoreOperations,
+  type StoreRange,
+  type StoreReaderTarget,
+  type StoreRequest,
+  type StoreResult,
+  type StoreTarget,
+  type StoreUploadResult,
+  type StoreUploadTarget,
+} from "./store-call.ts";
+export {
   SUPPLY,
   type ModuleKind,
   type BundleModule,

@@ -102,6 +102,10 @@ export const STORE_LIMITS = {
   inlineMaxBytes: 64 * KIB,
   /** Largest value that is read or taken whole, as one message; beyond: `BODY_TOO_LARGE`. */
   wholeMaxBytes: 32 * MIB,
+  /** Largest value that rides on an answer; beyond, it is read in chunks. */
+  inlineReadMaxBytes: 1 * MIB,
+  /** One chunk of a stream: the size at which a hop's cost stops to matter (2.4 GB/s, probed). */
+  chunkMaxBytes: 1 * MIB,
   /** Largest object. Beyond: `BODY_TOO_LARGE`. */
   objectMaxBytes: 64 * 1024 * MIB,
   /** How much of a streamed put memory may hold; beyond, it goes to blocks while it arrives. */

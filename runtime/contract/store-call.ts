@@ -1,0 +1,144 @@
+/**
+ * An operation of the store as data: the same from a function, over HTTP and between processes.
+ *
+ * Between processes it is a POST to `STORE_ROUTE` of the cell that holds the shard (or, from a
+ * cell, of its supply socket, which passes it on), with the `StoreRequest` as its `cf` object and
+ * the value as its body: octets, or a structured value under `VALUE_TYPE`. A body that streams is
+ * an upload, and stored only if it arrives whole. The answer has the `StoreAnswer` as JSON in the
+ * header `STORE_HEADER` and the object's value as its body; a refusal is `ErrorData` as JSON.
+ */
+import type { ErrorData } from "./errors.ts";
+import type {
+  ListOptions,
+  ListPage,
+  LockResult,
+  ObjectInfo,
+  PutOptions,
+  PutResult,
+  StoreJobInfo,
+  StoreJobRequest,
+  StoreUsage,
+  TakeLease,
+} from "./store-api.ts";
+
+export const STORE_ROUTE = "/store";
+export const STORE_HEADER = "x-isola-store";
+
+interface Named {
+  readonly bucket: string;
+  readonly key: string;
+}
+
+/** Octets `[start, end)` of an object. */
+export interface StoreRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What each operation takes; put, getPut and compareAndSet have their value beside it. */
+export interface StoreOperations {
+  readonly put: Named & { readonly options?: PutOptions; readonly sizeBytes?: number };
+  readonly get: Named & { readonly range?: StoreRange };
+  readonly stat: Named;
+  /** Outside of a run with a lease, which `acknowledge` or `giveBack` ends. */
+  readonly take: Named & { readonly leaseMs?: number };
+  readonly acknowledge: { readonly lease: number };
+  readonly giveBack: { readonly lease: number };
+  readonly delete: Named;
+  readonly expire: Named & { readonly ttlMs?: number; readonly idleMs?: number };
+  readonly list: { readonly bucket: string } & ListOptions;
+  readonly increment: Named & { readonly by?: number; readonly isFloat?: boolean };
+  readonly getPut: Named;
+  /** Both values in one structured value: `{expected?, next}`; no `expected`: if absent. */
+  readonly compareAndSet: Named & { readonly options?: PutOptions };
+  readonly lock: { readonly name: string; readonly leaseMs: number };
+  readonly renew: { readonly name: string; readonly token: number; readonly leaseMs: number };
+  readonly unlock: { readonly name: string; readonly token: number };
+  readonly createBucket: { readonly bucket: string };
+  readonly destroyBucket: { readonly bucket: string };
+  readonly createJob: Omit<StoreJobRequest, "id" | "namespace">;
+  readonly endJob: Record<never, never>;
+  readonly job: Record<never, never>;
+  /** Jobs of the namespace in this shard. */
+  readonly jobs: Record<never, never>;
+  /** Of every namespace in this shard: for metrics and quotas. */
+  readonly usage: Record<never, never>;
+}
+
+/** What each operation answers; values travel beside it. */
+export interface StoreAnswers {
+  readonly put: PutResult;
+  readonly get: { readonly found?: ObjectInfo };
+  readonly stat: { readonly found?: ObjectInfo };
+  readonly take: { readonly found?: ObjectInfo } & Partial<TakeLease>;
+  readonly acknowledge: Record<never, never>;
+  readonly giveBack: Record<never, never>;
+  readonly delete: { readonly existed: boolean };
+  readonly expire: { readonly existed: boolean };
+  readonly list: ListPage;
+  readonly increment: { readonly value: number };
+  readonly getPut: { readonly found: boolean };
+  readonly compareAndSet: PutResult;
+  readonly lock: LockResult;
+  readonly renew: LockResult;
+  readonly unlock: Record<never, never>;
+  readonly createBucket: StoreJobInfo;
+  readonly destroyBucket: StoreJobInfo;
+  readonly createJob: StoreJobInfo;
+  readonly endJob: StoreJobInfo;
+  readonly job: StoreJobInfo;
+  readonly jobs: { readonly jobs: readonly StoreJobInfo[] };
+  readonly usage: { readonly namespaces: Readonly<Record<string, StoreUsage>> };
+}
+
+export type StoreOperationName = keyof StoreOperations;
+
+export type StoreCall = {
+  [Name in StoreOperationName]: { readonly op: Name } & StoreOperations[Name];
+}[StoreOperationName];
+
+/** A call with where it goes. The gateway sets the namespace from whom it has authorized. */
+export interface StoreRequest {
+  readonly shard: number;
+  readonly namespace: string;
+  /** `<shard>-<random>`; empty for `jobs` and `usage`. */
+  readonly job: string;
+  readonly call: StoreCall;
+}
+
+/**
+ * A job inside of a process: what the shard's actor hands to a call scope, and the scope to the
+ * function. Errors come as data, since what crosses an isolate's border as an exception loses its
+ * fields.
+ */
+export interface StoreTarget {
+  /** Values above `STORE_LIMITS.inlineReadMaxBytes` are answered by a reader. */
+  run(call: StoreCall, value?: unknown): Promise<StoreResult>;
+  /** An object that arrives in chunks; `finish` puts it. */
+  upload(call: StoreCall & { readonly op: "put" }): Promise<StoreUploadResult>;
+}
+
+export type StoreResult =
+  | {
+      readonly ok: true;
+      readonly answer: StoreAnswers[StoreOperationName];
+      readonly value?: unknown;
+      readonly reader?: StoreReaderTarget;
+    }
+  | { readonly ok: false; readonly error: ErrorData };
+
+export type StoreUploadResult =
+  | { readonly ok: true; readonly upload: StoreUploadTarget }
+  | { readonly ok: false; readonly error: ErrorData };
+
+export interface StoreReaderTarget {
+  /** Octets `[start, end)`, at most `STORE_LIMITS.chunkMaxBytes`; several may be in flight. */
+  read(start: number, end: number): Promise<Uint8Array>;
+}
+
+/** Dropping it before `finish` stores nothing. */
+export interface StoreUploadTarget {
+  /** In order; several may be in flight; rejects with a message that names the error's code. */
+  write(chunk: Uint8Array): Promise<void>;
+  finish(sizeBytes?: number): Promise<StoreResult>;
+}
