@@ -261,7 +261,7 @@ export class CellProcess {
       heapExhausted: this.#heapExhausted,
       memoryKilled: this.#memoryKilled || kernelKilled,
     });
-    if (this.#group !== undefined) around.cgroups?.remove(this.#group);
+    if (this.#group !== undefined) void around.cgroups?.remove(this.#group);
     this.#group = undefined;
     around.processesChanged();
     if (expected) return { withTenantCode: false };

@@ -3,8 +3,10 @@
  *
  * C1 Everything lies below one directory of this platform's own, `isola-<host's pid>-<random>`,
  *    under the cgroup the host itself is in; other groups are never touched.
- * C2 Groups of a host that was killed are swept by the next one: their processes died with it, so
- *    they are empty, and a group that is not empty cannot be removed.
+ * C2 A group that holds a process cannot be removed, and a process that was killed leaves its group
+ *    some moments later. So whoever removes one waits for that, within a bound.
+ * C3 What is left all the same, of a removal that gave up or of a host that was killed, the next
+ *    host sweeps, if no process is in it any more.
  */
 import { randomBytes } from "node:crypto";
 import {
@@ -17,6 +19,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { isAlive } from "./proc.ts";
+import type { Timers } from "./system-timers.ts";
 
 export interface CellLimits {
   readonly memoryMaxBytes: number;
@@ -112,32 +115,39 @@ const rootsOf = (place: CgroupPlace): string[] =>
     ? [place.root]
     : [place.memory, place.pids].filter((path) => path !== undefined);
 
-function removeGroup(path: string): void {
+/** False while a process is still in it. */
+function isRemoved(path: string): boolean {
   try {
     for (const entry of readdirSync(path, { withFileTypes: true })) {
       if (entry.isDirectory()) rmdirSync(join(path, entry.name));
     }
     rmdirSync(path);
-  } catch {
-    // Still in use by a process that is about to end; the next start sweeps it (C2).
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ENOENT";
   }
 }
+
+/** Longest wait for the last process to leave a group, and time between two tries. */
+const REMOVAL = { boundMs: 2_000, periodMs: 5 } as const;
 
 /** Groups of one platform's cells. */
 export class Cgroups {
   readonly #place: CgroupPlace;
+  readonly #timers: Timers;
   readonly #name = `isola-${process.pid}-${randomBytes(4).toString("hex")}`;
 
-  constructor(place: CgroupPlace) {
+  constructor(place: CgroupPlace, timers: Timers) {
     this.#place = place;
+    this.#timers = timers;
   }
 
-  /** Removes what hosts left that are no more (C2). */
+  /** Removes what hosts left that are no more (C3). */
   sweep(): void {
     for (const root of rootsOf(this.#place)) {
       for (const name of readdirSync(root)) {
         const pid = Number(HOST_GROUP.exec(name)?.[1]);
-        if (pid > 0 && pid !== process.pid && !isAlive(pid)) removeGroup(join(root, name));
+        if (pid > 0 && pid !== process.pid && !isAlive(pid)) isRemoved(join(root, name));
       }
     }
   }
@@ -191,14 +201,24 @@ export class Cgroups {
     }
   }
 
-  remove(group: string): void {
-    for (const root of rootsOf(this.#place)) removeGroup(this.#path(root, group));
+  /** Removes the group of a process that was ended (C2); false if it is still in use. */
+  remove(group: string): Promise<boolean> {
+    return this.#removeEach((root) => this.#path(root, group));
   }
 
-  removeAll(): void {
-    for (const root of rootsOf(this.#place)) {
-      const path = join(root, this.#name);
-      if (existsSync(path)) removeGroup(path);
+  /** Removes everything that this platform made (C2); false if something is still in use. */
+  removeAll(): Promise<boolean> {
+    return this.#removeEach((root) => join(root, this.#name));
+  }
+
+  async #removeEach(pathIn: (root: string) => string): Promise<boolean> {
+    const timers = this.#timers;
+    const untilMs = timers.monotonicMs() + REMOVAL.boundMs;
+    let paths = rootsOf(this.#place).map(pathIn);
+    for (;;) {
+      paths = paths.filter((path) => !isRemoved(path));
+      if (paths.length === 0 || timers.monotonicMs() >= untilMs) return paths.length === 0;
+      await timers.sleep(REMOVAL.periodMs);
     }
   }
 

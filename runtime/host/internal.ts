@@ -2,7 +2,7 @@
 export { NO_CAPABILITIES, findCapabilities, type Capabilities, works } from "./capabilities.ts";
 export { quote, renderConfig } from "./capnp.ts";
 export { spawnChild, type ChildExit } from "./child.ts";
-export { findCgroupPlace, parseMounts, parseOwnGroups } from "./cgroup.ts";
+export { Cgroups, findCgroupPlace, parseMounts, parseOwnGroups } from "./cgroup.ts";
 export { cellConfig, egressConfig, gatewayConfig } from "./config.ts";
 export { parseCrumbs, readCrumbs } from "./crumbs.ts";
 export { openData, shortSocketRoot } from "./data-directory.ts";

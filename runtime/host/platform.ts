@@ -248,7 +248,7 @@ class RunningPlatform {
     this.#publicPort.close();
     this.#adminPort.close();
     this.#reaper?.close();
-    this.#around?.cgroups?.removeAll();
+    await this.#around?.cgroups?.removeAll();
     for (const log of this.#logs) log.close();
     const { layout } = this.#data;
     // Sockets, pid file and the list of processes; the lock's file stays, its holder is open.
@@ -275,7 +275,9 @@ class RunningPlatform {
     const reachable = [layout.runDir, workerd];
     const { capabilities = await findCapabilities({ reachable }) } = this.#parts;
     const cgroups =
-      capabilities.cgroups === undefined ? undefined : new Cgroups(capabilities.cgroups);
+      capabilities.cgroups === undefined
+        ? undefined
+        : new Cgroups(capabilities.cgroups, this.#parts.timers);
     cgroups?.sweep();
     return {
       layout,

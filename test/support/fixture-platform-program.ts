@@ -9,8 +9,9 @@ const [, , dataDir = "", port = "0"] = process.argv;
 try {
   const platform = await startFixturePlatform({ dataDir, port: Number(port) });
   const { publicUrl, adminUrl } = platform;
-  console.log(JSON.stringify({ publicUrl, adminUrl }));
+  // Before the line: whoever has read it may send the signal at once.
   process.on("SIGTERM", () => void platform.stop());
+  console.log(JSON.stringify({ publicUrl, adminUrl }));
   await platform.exited;
 } catch (error) {
   const code = error instanceof IsolaError ? error.code : "OTHER";
