@@ -151,8 +151,10 @@ export {
 export {
   STORE_HEADER,
   STORE_ROUTE,
+  type ShardActor,
   type StoreAnswers,
   type StoreCall,
+  type StoreOpening,
   type StoreOperationName,
   type StoreOperations,
   type StoreRange,
@@ -163,6 +165,7 @@ export {
   type StoreUploadResult,
   type StoreUploadTarget,
 } from "./store-call.ts";
+export { DEFAULT_BUCKET, lockNameOf, newJobId, shardOfJob, slotOfShard } from "./store-names.ts";
 export {
   SUPPLY,
   type ModuleKind,

@@ -61,8 +61,14 @@ export interface StoreOperations {
   readonly job: Record<never, never>;
   /** Jobs of the namespace in this shard. */
   readonly jobs: Record<never, never>;
-  /** Of every namespace in this shard: for metrics and quotas. */
-  readonly usage: Record<never, never>;
+  /**
+   * Of every namespace in this shard: for metrics and quotas. `allowances` replace those of
+   * before: what a namespace with a quota may hold in this shard now, given what it holds in the
+   * others. A namespace that is not named has none, but the quota of its routing row.
+   */
+  readonly usage: { readonly allowances?: Readonly<Record<string, number>> };
+  /** Ends every job of the namespace, persisted objects included: the namespace is no more. */
+  readonly endNamespace: Record<never, never>;
 }
 
 /** What each operation answers; values travel beside it. */
@@ -88,7 +94,12 @@ export interface StoreAnswers {
   readonly endJob: StoreJobInfo;
   readonly job: StoreJobInfo;
   readonly jobs: { readonly jobs: readonly StoreJobInfo[] };
-  readonly usage: { readonly namespaces: Readonly<Record<string, StoreUsage>> };
+  /** Counters begin at 0 with each `epoch` of the shard. */
+  readonly usage: {
+    readonly epoch: number;
+    readonly namespaces: Readonly<Record<string, StoreUsage>>;
+  };
+  readonly endNamespace: { readonly jobs: number };
 }
 
 export type StoreOperationName = keyof StoreOperations;
@@ -101,7 +112,7 @@ export type StoreCall = {
 export interface StoreRequest {
   readonly shard: number;
   readonly namespace: string;
-  /** `<shard>-<random>`; empty for `jobs` and `usage`. */
+  /** `<shard>-<random>`; empty for `jobs`, `usage` and `endNamespace`. */
   readonly job: string;
   readonly call: StoreCall;
 }
@@ -116,6 +127,22 @@ export interface StoreTarget {
   run(call: StoreCall, value?: unknown): Promise<StoreResult>;
   /** An object that arrives in chunks; `finish` puts it. */
   upload(call: StoreCall & { readonly op: "put" }): Promise<StoreUploadResult>;
+}
+
+/** Opens a job for one call; see `ShardActor`. */
+export interface StoreOpening {
+  readonly namespace: string;
+  readonly job: string;
+  /** The call that uses it: what it takes without a lease is decided when it settles. */
+  readonly callId: string;
+  /** Creates the job if it is not there: the job of a call. */
+  readonly create?: Omit<StoreJobRequest, "id" | "namespace">;
+}
+
+/** What call scopes ask of a shard's actor in their own process, by RPC. */
+export interface ShardActor {
+  /** Never rejects for what is wrong with the job: its operations answer it. */
+  openStore(opening: StoreOpening): Promise<StoreTarget>;
 }
 
 export type StoreResult =
