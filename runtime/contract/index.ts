@@ -151,6 +151,8 @@ export {
 export {
   STORE_HEADER,
   STORE_ROUTE,
+  VALUE_OPERATIONS,
+  storeHeader,
   type ShardActor,
   type StoreAnswers,
   type StoreCall,

@@ -4,8 +4,10 @@
  * Between processes it is a POST to `STORE_ROUTE` of the cell that holds the shard (or, from a
  * cell, of its supply socket, which passes it on), with the `StoreRequest` as its `cf` object and
  * the value as its body: octets, or a structured value under `VALUE_TYPE`. A body that streams is
- * an upload, and stored only if it arrives whole. The answer has the `StoreAnswer` as JSON in the
- * header `STORE_HEADER` and the object's value as its body; a refusal is `ErrorData` as JSON.
+ * an upload, and stored only if it arrives whole. Operations of `VALUE_OPERATIONS` answer with
+ * `storeHeader` of their answer in the header `STORE_HEADER` and the value, if any, as the body;
+ * octets have a Content-Length. All others answer with JSON as the body, since a list would not
+ * fit a header. A refusal is `ErrorData` as JSON under the status of its code.
  */
 import type { ErrorData } from "./errors.ts";
 import type {
@@ -23,6 +25,18 @@ import type {
 
 export const STORE_ROUTE = "/store";
 export const STORE_HEADER = "x-isola-store";
+
+/** Those whose answer has a value beside it. */
+export const VALUE_OPERATIONS: readonly string[] = ["get", "take", "getPut"];
+
+/** JSON for a header, which carries no character beyond ASCII: keys may hold any. */
+export function storeHeader(answer: unknown): string {
+  return JSON.stringify(answer).replaceAll(/[\u007f-\uffff]/g, escapeCharacter);
+}
+
+function escapeCharacter(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+}
 
 interface Named {
   readonly bucket: string;
