@@ -201,6 +201,10 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
 
   #instance(call: IsolateCall): InstanceType<EntrypointClass> {
     const Class = user.default as EntrypointClass;
+    // The runtime takes its own context alone, so the tenant's word is put on this one.
+    Object.defineProperty(this.ctx, "waitUntil", {
+      value: (promise: Promise<unknown>) => call.waitUntil(promise),
+    });
     return new Class(this.ctx, this.#env(call));
   }
 

@@ -52,7 +52,8 @@ export class IsolateCall implements Context {
   readonly env: Readonly<Record<string, unknown>>;
   readonly #envelope: CallEnvelope;
   readonly #stub: ScopeStub;
-  readonly #ctx: ExecutionContext;
+  /** The runtime's own `waitUntil` of this invocation. */
+  readonly #keep: (promise: Promise<unknown>) => void;
   #scope: (Promise<CallScope> & CallScope) | undefined;
   #controller: AbortController | undefined;
   #lines: ShimLine[] = [];
@@ -70,7 +71,8 @@ export class IsolateCall implements Context {
   ) {
     this.#envelope = envelope;
     this.#stub = stub;
-    this.#ctx = ctx;
+    const { waitUntil } = ctx;
+    this.#keep = (promise) => waitUntil.call(ctx, promise);
     this.callId = envelope.id;
     this.attempt = envelope.at;
     this.idempotencyKey = envelope.ik;
@@ -134,7 +136,7 @@ export class IsolateCall implements Context {
         crumbBackground(this.#envelope.id, false);
         return this.#held ? this.#hold(false) : undefined;
       });
-    this.#ctx.waitUntil(settled);
+    this.#keep(settled);
   }
 
   /** Takes one console line; it rides on the answer, or is flushed while the call runs. */
@@ -149,7 +151,7 @@ export class IsolateCall implements Context {
     crumbLine(this.#envelope.id, level, atMs, kept);
     this.#lines.push({ atMs, level, text: kept });
     if (this.#flushTimer !== undefined) return;
-    if (this.#answered) this.#ctx.waitUntil(this.#flushLater());
+    if (this.#answered) this.#keep(this.#flushLater());
     else this.#flushTimer = later(() => this.#flush(), FLUSH_MS);
   }
 
@@ -165,7 +167,7 @@ export class IsolateCall implements Context {
   takeLines(): ShimLine[] {
     crumbAlive(this.#envelope.id);
     this.#answered = true;
-    if (this.#background > 0) this.#ctx.waitUntil(this.#hold(true));
+    if (this.#background > 0) this.#keep(this.#hold(true));
     if (this.#flushTimer !== undefined) cancelLater(this.#flushTimer);
     this.#flushTimer = undefined;
     return this.#drainLines();
@@ -183,7 +185,7 @@ export class IsolateCall implements Context {
 
   /** Sends lines through the scope; used when they are too many for the answer's header. */
   flushLines(lines: readonly ShimLine[]): void {
-    this.#ctx.waitUntil(this.#open().flush(lines));
+    this.#keep(this.#open().flush(lines));
   }
 
   /** After the answer nothing else may keep the invocation alive until the lines have left. */
