@@ -96,7 +96,7 @@ export interface Dispatched {
 
 /** How often an idempotent call may be sent in all. */
 const MAX_SENDS = 3;
-/** How long the verdict over a dead probation cell is waited for. */
+/** How long the verdict over a dead cell is waited for before its calls are answered. */
 const VERDICT_WAIT_MS = 2_000;
 /** Between two looks at a probation cell that is another's for a while. */
 const RESERVED_LOOK_MS = 100;
@@ -341,17 +341,21 @@ export class Dispatcher {
     if (isClean) this.suspects.acquit(key, nowMs);
   }
 
-  /** The verdict over what died after a call was sent to it; undefined if none comes in time. */
+  /**
+   * The verdict over what died after a call was sent to it; undefined if none comes: in time, or
+   * before the next process, of which the host speaks later.
+   */
   async #verdictOf(slot: number, sentAtMs: number, boundMs: number): Promise<Verdict | undefined> {
-    const { clock } = this.#options;
+    const { clock, pool } = this.#options;
     const untilMs = clock.now() + boundMs;
     for (;;) {
       const verdict = this.#verdicts.get(slot);
       if (verdict && verdict.atMs >= sentAtMs) return verdict;
       const leftMs = untilMs - clock.now();
-      if (leftMs <= 0) return undefined;
+      if (leftMs <= 0 || pool.isUp(slot)) return undefined;
       const late = timeout(leftMs);
-      await Promise.race([new Promise<void>((r) => this.#verdictWaiters.push(r)), late.elapsed]);
+      const told = new Promise<void>((resolve) => this.#verdictWaiters.push(resolve));
+      await Promise.race([told, pool.changed(), late.elapsed]);
       late.cancel();
     }
   }
@@ -359,9 +363,11 @@ export class Dispatcher {
   /** What to say of a call whose cell died: in the probation cell the verdict decides. */
   async #lostError(request: DispatchRequest, slot: number, sentAtMs: number): Promise<IsolaError> {
     const { ns, fn, v, id } = request.envelope;
-    if (slot === PROBATION_SLOT) {
-      const verdict = await this.#verdictOf(slot, sentAtMs, VERDICT_WAIT_MS);
-      if (verdict?.convicted === suspectKey(ns, fn, v)) return convicted(request, verdict);
+    // Elsewhere, too: who is told and calls again at once must not take the next cell with it.
+    const verdict = await this.#verdictOf(slot, sentAtMs, VERDICT_WAIT_MS);
+    const isProbation = slot === PROBATION_SLOT;
+    if (isProbation && verdict?.convicted === suspectKey(ns, fn, v)) {
+      return convicted(request, verdict);
     }
     return new IsolaError("CELL_LOST", {
       attempted: `call ${fn}`,

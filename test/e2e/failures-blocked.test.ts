@@ -27,6 +27,9 @@ describe("an endless loop", () => {
     await platform().deploy("loop", SOMETIMES);
     const hello = keepCalling(platform(), "/function/hello", 4);
     const health = keepCalling(platform(), "/healthz", 1);
+    const sharedRestarts = async (): Promise<number> =>
+      (await restartsOf(platform(), 0)) + (await restartsOf(platform(), 1));
+    const before = await sharedRestarts();
     const fromMs = performance.now();
     const first = await platform().call("loop?go=1");
     const heldMs = performance.now() - fromMs;
@@ -40,10 +43,9 @@ describe("an endless loop", () => {
     expect(countOutcomes(during)["200"]).toBeGreaterThan(10);
     const trial = await callUntilQuarantined(platform(), "loop?go=1");
     expect(trial.isQuarantined).toBe(true);
-    // A death there convicts nobody while another suspect has run in the same process: the
-    // neighbours that shared the cell take their turns in between.
+    // How many turns it takes depends on who else is a suspect; how often it harms others does not.
     expect(trial.outcomes.filter((one) => one === "MAX_BLOCK")).toHaveLength(3);
-    expect(trial.outcomes.length).toBeLessThanOrEqual(10);
+    expect((await sharedRestarts()) - before).toBe(1);
     const refused = await platform().call("loop");
     expect([refused.status, refused.code]).toEqual([503, "FUNCTION_QUARANTINED"]);
     const answered = await hello.stop();
@@ -79,7 +81,12 @@ describe("a loop that no call is seen in", () => {
   const platform = usePlatform({ cells: 1 });
   beforeAll(() => platform().deploy("hello", HELLO), 30_000);
 
-  for (const place of ["inAStream", "inWaitUntil", "inAWaitUntilOfItsOwn"] as const) {
+  for (const place of [
+    "inAStream",
+    "inWaitUntil",
+    "inAWaitUntilOfItsOwn",
+    "inAnEntrypointsContext",
+  ] as const) {
     it(`${place} is found as well`, async () => {
       const name = place.toLowerCase();
       await platform().deploy(name, SPINNERS[place]);
@@ -90,12 +97,7 @@ describe("a loop that no call is seen in", () => {
     }, 60_000);
   }
 
-  for (const place of [
-    "inMicrotasks",
-    "inAPattern",
-    "inATimerAfterTheAnswer",
-    "inAnEntrypointsContext",
-  ] as const) {
+  for (const place of ["inMicrotasks", "inAPattern", "inATimerAfterTheAnswer"] as const) {
     it(`${place} ends its cell, and nothing else`, async () => {
       const name = place.toLowerCase();
       await platform().deploy(name, SPINNERS[place]);
