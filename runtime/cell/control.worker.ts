@@ -7,6 +7,7 @@ import {
   type ProbeRequest,
   type RoutingChange,
 } from "../contract/index.ts";
+import { sweepStores } from "./call-store.worker.ts";
 import type { Cell } from "./cell.worker.ts";
 import { probe } from "./probe.worker.ts";
 import { writeCrumb } from "./stdout.worker.ts";
@@ -52,6 +53,7 @@ function noContent(): Response {
 
 function status(cell: Cell): CellStatus {
   cell.live.sweep(cell.now());
+  sweepStores();
   const left = cell.live.takeLeft();
   const { mark, slot } = cell.bindings;
   if (left.length > 0) writeCrumb(mark, `L ${left.join(" ")}`);

@@ -1,6 +1,6 @@
 /** The cell Worker of the host form: calls on one socket, control on another. */
 import { WorkerEntrypoint } from "cloudflare:workers";
-import type { CellBindings } from "./cell-bindings.worker.ts";
+import { type CellBindings, cellShards } from "./cell-bindings.worker.ts";
 import { cellOf } from "./cell.worker.ts";
 import { handleControl } from "./control.worker.ts";
 import { handleHttpCall } from "./http-call.worker.ts";
@@ -13,7 +13,14 @@ interface Env {
   readonly LOADER: WorkerLoader;
   readonly SUPPLY: Fetcher;
   readonly EGRESS: Fetcher;
-  readonly CELL: { readonly slot: number; readonly maxIsolates: number };
+  readonly CELL: {
+    readonly slot: number;
+    readonly maxIsolates: number;
+    /** Shards of the installation, and those of this cell. */
+    readonly shards?: number;
+    readonly ownShards?: readonly number[];
+  };
+  readonly SHARD?: DurableObjectNamespace;
   readonly MARK: string | null;
 }
 
@@ -25,6 +32,7 @@ function bindings(env: Env): CellBindings {
     loader: env.LOADER,
     supply: env.SUPPLY,
     egress: env.EGRESS,
+    shards: cellShards(env.SHARD, env.CELL.shards ?? 0, env.CELL.ownShards ?? []),
   };
 }
 

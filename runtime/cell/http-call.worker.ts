@@ -19,6 +19,7 @@ import {
   SHIM_HEADER,
   type ThrownData,
 } from "../contract/index.ts";
+import { settleAnswer } from "./call-store.worker.ts";
 import type { Cell } from "./cell.worker.ts";
 import type { AcquiredIsolate } from "./isolates.worker.ts";
 import type { EndReason, LiveCall } from "./live-calls.worker.ts";
@@ -85,14 +86,15 @@ async function runHttpCall(
     ctx.waitUntil(endAfterGrace(cell, live, answer));
     return ended(await live.end, live, nowMs);
   }
+  const answered = live.store ? await settleAnswer(live.store, settled) : settled;
   cell.live.close(live, nowMs);
   const reply = {
     cold: acquired.cold || fresh ? 1 : 0,
     loadMs: acquired.loadMs,
     runMs: nowMs - live.startedAtMs,
   } as const;
-  if (settled instanceof IsolaError) return fault({ error: settled.toData() }, reply);
-  return finish(cell, settled, call, reply, ctx);
+  if (answered instanceof IsolaError) return fault({ error: answered.toData() }, reply);
+  return finish(cell, answered, call, reply, ctx);
 }
 
 /** The tenant's answer, with its report taken off and ours put on; most answers pass untouched. */

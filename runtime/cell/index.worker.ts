@@ -1,5 +1,5 @@
 /** What the collapsed form composes. */
-export type { CellBindings } from "./cell-bindings.worker.ts";
+export { type CellBindings, cellShards } from "./cell-bindings.worker.ts";
 export { cellOf } from "./cell.worker.ts";
 export { handleControl } from "./control.worker.ts";
 export { type FaultBody, handleHttpCall } from "./http-call.worker.ts";

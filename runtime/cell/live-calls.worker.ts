@@ -10,6 +10,32 @@
  */
 import type { CallEnvelope } from "../contract/index.ts";
 
+/** An object that a call has taken from the store, until the call settles. */
+export interface Take {
+  readonly job: string;
+  readonly lease: number;
+}
+
+/** What a call has of the store (call-store). */
+export interface StoreOfCall {
+  /** False once nothing of the call may use it any more. */
+  readonly isOpen: boolean;
+  /** How long a take may be undecided. */
+  readonly leaseMs: number;
+  /** False: the call settled meanwhile, and nobody will decide the take. */
+  took(take: Take): boolean;
+  /** Its `waitUntil` goes on after the answer, within a bound; `release` ends it. */
+  hold(): void;
+  /** Its answer is a stream that may read from the store; `release` ends it. */
+  holdStream(): void;
+  readonly isStreamed: boolean;
+  release(): Promise<void>;
+  /** The call answered; await it before the answer leaves. */
+  settle(isDone: boolean): Promise<void>;
+  /** The call is over, whatever was told. Harmless after `settle`. */
+  drop(): void;
+}
+
 export type EndReason = "deadline" | "disconnect" | "shutdown";
 
 export class LiveCall {
@@ -25,6 +51,11 @@ export class LiveCall {
   silences = 0;
   /** Gives back what the call holds; set by whoever runs it. */
   onLeave: (() => void) | undefined;
+  /** Made at first use; most calls use none. */
+  store: StoreOfCall | undefined;
+  hasLeft = false;
+  /** It has answered, and said that its `waitUntil` goes on. */
+  isWorking = false;
   /** Calls made by this one that have not left; most calls make none. */
   calls: Set<LiveCall> | undefined;
   readonly #end: (reason: EndReason) => void;
@@ -79,7 +110,9 @@ export class LiveCalls {
     const { id } = call.envelope;
     if (!this.#calls.delete(id)) return;
     call.caller?.calls?.delete(call);
+    call.hasLeft = true;
     call.onLeave?.();
+    call.store?.drop();
     this.#left.push(id);
     this.#answered.set(id, { call, atMs: nowMs });
     for (const [old, { atMs }] of this.#answered) {

@@ -14,9 +14,12 @@ import {
   type ScopeCallOptions,
   type ScopeCallResult,
   type ShimLine,
+  type StoreResult,
+  type StoreTarget,
   suspectKey,
   toIsolaError,
 } from "../contract/index.ts";
+import { storeOf } from "./call-store.worker.ts";
 import { type Cell, currentCell } from "./cell.worker.ts";
 import type { LiveCall } from "./live-calls.worker.ts";
 import { checkLines } from "./shim-report.ts";
@@ -73,6 +76,21 @@ class CallScopeTarget extends RpcTarget implements CallScope {
 
   async background(isOpen: boolean): Promise<void> {
     this.#cell.isolates.background(this.#live.envelope, isOpen);
+    this.#live.isWorking = isOpen;
+    if (isOpen) this.#live.store?.hold();
+    else await this.#live.store?.release();
+  }
+
+  async streams(): Promise<void> {
+    this.#live.store?.holdStream();
+  }
+
+  store(jobId?: unknown): Promise<StoreTarget> {
+    return storeOf(this.#cell, this.#live).open(jobId);
+  }
+
+  async createJob(request: unknown): Promise<StoreResult> {
+    return storeOf(this.#cell, this.#live).create(request);
   }
 
   canceled(): Promise<string> {

@@ -28,6 +28,7 @@ import {
   pickTarget,
   suspectKey,
 } from "../contract/index.ts";
+import { sharedJob } from "./call-store.worker.ts";
 import { type Cell, currentCell } from "./cell.worker.ts";
 import { forwardCall } from "./forward-call.worker.ts";
 import { endAfterGrace } from "./http-call.worker.ts";
@@ -58,7 +59,7 @@ export async function callFunction(
   keepAlone(cell, caller.envelope, envelope);
   const startedAtMs = cell.now();
   const driven = mustLeave(cell, envelope, target)
-    ? await forwarded(cell, envelope, target, request)
+    ? await forwarded(cell, { envelope, target, caller, request })
     : await drive({ envelope, target, caller, request });
   recordSubCall(cell, ctx, { envelope, target, caller: caller.envelope, startedAtMs, ...driven });
   const { result } = driven;
@@ -71,11 +72,11 @@ export async function callFunction(
 /** The other cell keeps its lines and knows whether it was cold; what is seen here is recorded. */
 async function forwarded(
   cell: Cell,
-  envelope: CallEnvelope,
-  target: RouteTarget,
-  request: SubCallRequest,
+  { envelope, target, caller, request }: Work,
 ): Promise<DrivenResult> {
-  const result = await forwardCall(cell, envelope, target, request);
+  const job = await sharedJob(cell, caller);
+  const shared = job === undefined ? envelope : { ...envelope, sj: job };
+  const result = await forwardCall(cell, shared, target, request);
   return { result: { ...result, logs: [] }, cold: false, loadMs: 0 };
 }
 
@@ -167,8 +168,10 @@ export class Driver extends WorkerEntrypoint {
       this.ctx.waitUntil(this.#end(cell, live, answer));
       return failed(endedBy(await live.end, envelope));
     }
+    const result = checkResult(settled) ?? notAResult(envelope);
+    if (live.store) await live.store.settle(result.ok);
     cell.live.close(live, cell.now());
-    return checkResult(settled) ?? notAResult(envelope);
+    return result;
   }
 
   /** What the callee still says within its grace is kept. */

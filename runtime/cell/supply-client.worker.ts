@@ -3,6 +3,7 @@ import {
   type Bundle,
   IsolaError,
   type RoutingSnapshot,
+  STORE_ROUTE,
   SUPPLY,
   type TelemetryBatch,
   type VersionSupply,
@@ -62,6 +63,11 @@ export class SupplyClient {
   /** A call that must not run in this cell. */
   forward(path: string, init: RequestInit): Promise<Response> {
     return this.#supply.fetch(BASE + SUPPLY.call + path, init);
+  }
+
+  /** An operation on a job in another cell's shard. */
+  store(init: RequestInit): Promise<Response> {
+    return this.#supply.fetch(BASE + STORE_ROUTE, init);
   }
 
   async #get<T>(path: string, query: Record<string, string>): Promise<T> {

@@ -7,6 +7,7 @@
 import { WorkerEntrypoint, exports } from "cloudflare:workers";
 import {
   type CellBindings,
+  cellShards,
   cellOf,
   handleControl as handleCellControl,
   handleHttpCall,
@@ -27,6 +28,8 @@ export { OpenEgress } from "./open-egress.worker.ts";
 
 /** The only slot of this form. */
 const SLOT = 0;
+/** More would share its one thread. Fixed for ever: job ids name their shard. */
+const SHARDS = 1;
 
 interface Loopback {
   readonly CellCalls: Fetcher;
@@ -66,6 +69,7 @@ function cellBindings(env: CollapsedEnv): CellBindings {
     loader: env.LOADER,
     supply: loopback.CellSupply,
     egress: loopback.OpenEgress,
+    shards: cellShards(env.SHARD, SHARDS, [...Array(SHARDS).keys()]),
   };
 }
 

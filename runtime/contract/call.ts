@@ -52,6 +52,8 @@ export interface CallEnvelope {
   readonly fr: 0 | 1;
   /** `maxBlockMs`, for the breadcrumb. */
   readonly mb: number;
+  /** Store job of the outermost call, where a call between functions left its cell. */
+  readonly sj?: string;
 }
 
 /** What the cell says of a call, beside the tenant's own response. */

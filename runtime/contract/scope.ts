@@ -4,6 +4,8 @@
  */
 import type { LogLevel } from "./call.ts";
 import type { ErrorData } from "./errors.ts";
+import type { StoreJobRequest } from "./store-api.ts";
+import type { StoreResult, StoreTarget } from "./store-call.ts";
 
 /** Where the shim finds its scope stub in the isolate's environment; tenants are not shown it. */
 export const SCOPE_BINDING = "__isola";
@@ -57,6 +59,14 @@ export interface CallScope {
   flush(lines: readonly ShimLine[]): Promise<void>;
   /** It has answered, but its `waitUntil` is open: its isolate stays; then, that it is done. */
   background(isOpen: boolean): Promise<void>;
+  /** It is about to answer with a stream that may read from its store. */
+  streams(): Promise<void>;
+  /**
+   * A job of the call's namespace. @param jobId default: the job of this call, which is made now.
+   */
+  store(jobId?: string): Promise<StoreTarget>;
+  /** Makes a job that lives until it is ended; the answer has its id. */
+  createJob(request: Partial<StoreJobRequest>): Promise<StoreResult>;
   /** Settles when the call is to end: `deadline`, `disconnect` or `shutdown`. */
   canceled(): Promise<string>;
 }

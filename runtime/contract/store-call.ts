@@ -137,7 +137,10 @@ export interface StoreRequest {
  * fields.
  */
 export interface StoreTarget {
-  /** Values above `STORE_LIMITS.inlineReadMaxBytes` are answered by a reader. */
+  /**
+   * Octets above `STORE_LIMITS.inlineReadMaxBytes` are answered by a reader; a structured value
+   * always rides on the answer.
+   */
   run(call: StoreCall, value?: unknown): Promise<StoreResult>;
   /** An object that arrives in chunks; `finish` puts it. */
   upload(call: StoreCall & { readonly op: "put" }): Promise<StoreUploadResult>;
@@ -147,8 +150,8 @@ export interface StoreTarget {
 export interface StoreOpening {
   readonly namespace: string;
   readonly job: string;
-  /** The call that uses it: what it takes without a lease is decided when it settles. */
-  readonly callId: string;
+  /** The call that uses it, with what functions may; absent: the platform itself. */
+  readonly callId?: string;
   /** Creates the job if it is not there: the job of a call. */
   readonly create?: Omit<StoreJobRequest, "id" | "namespace">;
 }
@@ -173,7 +176,10 @@ export type StoreUploadResult =
   | { readonly ok: false; readonly error: ErrorData };
 
 export interface StoreReaderTarget {
-  /** Octets `[start, end)`, at most `STORE_LIMITS.chunkMaxBytes`; several may be in flight. */
+  /**
+   * Octets `[start, end)` of the object, whatever range `get` asked for; in order, several may be
+   * in flight; at most `STORE_LIMITS.chunkMaxBytes` at once.
+   */
   read(start: number, end: number): Promise<Uint8Array>;
 }
 

@@ -85,6 +85,9 @@ function searchUncloneable(value: unknown, seen: Set<object>): Found | undefined
   if (typeof value === "function" || typeof value === "symbol") {
     return { path: "", kind: typeof value };
   }
+  if (ArrayBuffer.isView(value) && !(value.buffer instanceof ArrayBuffer)) {
+    return { path: "", kind: "shared memory" };
+  }
   if (typeof value !== "object" || value === null || isLeaf(value) || seen.has(value)) {
     return undefined;
   }

@@ -2,6 +2,7 @@
  * The context of one call: second argument of a data function, `env.ISOLA` in a Workers module.
  * It belongs to the call: what is kept of it after the call has settled is refused.
  */
+import type { StoreJob } from "./store.ts";
 
 /** W3C trace context of this call. */
 export interface TraceInfo {
@@ -45,6 +46,11 @@ export interface Context {
   /** Plain environment and secrets. */
   readonly env: Readonly<Record<string, unknown>>;
   readonly log: Log;
+  /**
+   * The ephemeral store: the job of this call, shared with the functions that it calls. Nothing is
+   * made before its first operation.
+   */
+  readonly store: StoreJob;
   /**
    * Calls another function of the same namespace in the same cell.
    *

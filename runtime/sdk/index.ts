@@ -5,10 +5,27 @@
 export { errorCode } from "./error-code.ts";
 export type { CallOptions, Context, Log, TraceInfo } from "./context.ts";
 export type {
+  LockOptions,
+  StoreBucket,
+  StoreJob,
+  StoreJobOptions,
+  StoreLock,
+  StreamOptions,
+} from "./store.ts";
+export type {
   AuthMode,
   BackendName,
+  Durability,
   Egress,
   ErrorCode,
   FunctionConfig,
+  ListOptions,
+  ListPage,
+  ObjectInfo,
+  PutOptions,
+  PutResult,
+  StoreFence,
+  StoreJobHints,
+  StoreJobInfo,
   Value,
 } from "../contract/index.ts";

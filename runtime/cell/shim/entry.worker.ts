@@ -84,6 +84,7 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
     let response: Response;
     try {
       response = await currentCall.run(call, () => this.#answer(request, call));
+      await call.keepStore(form !== "data" && response.body !== null);
     } catch (thrown) {
       return refuse(thrown, call);
     }
@@ -107,6 +108,7 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
     try {
       const value = await currentCall.run(call, () => this.#runValue(input, method, call));
       checkWhole(value);
+      await call.keepStore(false);
       return { ok: true, value, logs: call.takeLines() };
     } catch (thrown) {
       const { error, thrown: data } = explain(thrown);

@@ -17,16 +17,23 @@ import {
   findUncloneable,
   parseTraceparent,
 } from "../../contract/index.ts";
-import type { CallOptions, Context, Log, TraceInfo } from "../../sdk/index.ts";
+import type { CallOptions, Context, Log, StoreJob, TraceInfo } from "../../sdk/index.ts";
 import { formatConsole } from "../../telemetry/index.ts";
 import { crumbAlive, crumbBackground, crumbLine } from "./crumbs.worker.ts";
 import { CallStorage, cancelLater, later, now } from "./natives.worker.ts";
+import { StoreLinks } from "./store-link.worker.ts";
+import { Job } from "./store.worker.ts";
 
 export const currentCall = new CallStorage<IsolateCall>();
 
 const nested = new WeakSet<object>();
 
-/** True for what a call to another function threw: uncaught, it is the caller's own failure. */
+function asNested(error: IsolaError): IsolaError {
+  nested.add(error);
+  return error;
+}
+
+/** True for what calls and the store threw: uncaught, it is the function's own failure. */
 export function isNested(thrown: object): boolean {
   return nested.has(thrown);
 }
@@ -62,6 +69,8 @@ export class IsolateCall implements Context {
   #answered = false;
   #background = 0;
   #held = false;
+  #store: StoreJob | undefined;
+  #usesStore = false;
 
   constructor(
     envelope: CallEnvelope,
@@ -97,6 +106,29 @@ export class IsolateCall implements Context {
     return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
   }
 
+  get store(): StoreJob {
+    this.#store ??= new Job(
+      new StoreLinks({ scope: () => this.#scopeOfStore(), mark: (error) => asNested(error) }),
+    );
+    return this.#store;
+  }
+
+  #scopeOfStore(): CallScope {
+    const inside = currentCall.get();
+    if (inside !== undefined && inside !== this) {
+      throw asNested(IsolaError.fromData(foreign("use the store").error));
+    }
+    this.#usesStore = true;
+    return this.#open();
+  }
+
+  /** Says what of the call will still use its store after the answer; await it before that. */
+  async keepStore(isStream: boolean): Promise<void> {
+    if (!this.#usesStore) return;
+    if (isStream) await this.#open().streams();
+    if (this.#background > 0) await this.#hold(true);
+  }
+
   get signal(): AbortSignal {
     if (!this.#controller) this.#controller = this.#watchEnd();
     return this.#controller.signal;
@@ -108,14 +140,12 @@ export class IsolateCall implements Context {
       ...(options.method === undefined ? {} : { method: options.method }),
     });
     if (result.ok) return result.value as Result;
-    const error = IsolaError.fromData(result.error);
-    nested.add(error);
-    throw error;
+    throw asNested(IsolaError.fromData(result.error));
   }
 
   async #send(name: string, input: unknown, options: ScopeCallOptions): Promise<ScopeCallResult> {
     const inside = currentCall.get();
-    if (inside !== undefined && inside !== this) return foreign(name);
+    if (inside !== undefined && inside !== this) return foreign(`call ${name}`);
     const lost = findUncloneable(input);
     if (lost) return noValue(name, `${lost.kind} at ${lost.path}`);
     try {
@@ -167,7 +197,7 @@ export class IsolateCall implements Context {
   takeLines(): ShimLine[] {
     crumbAlive(this.#envelope.id);
     this.#answered = true;
-    if (this.#background > 0) this.#keep(this.#hold(true));
+    if (this.#background > 0 && !this.#held) this.#keep(this.#hold(true));
     if (this.#flushTimer !== undefined) cancelLater(this.#flushTimer);
     this.#flushTimer = undefined;
     return this.#drainLines();
@@ -225,13 +255,15 @@ export class IsolateCall implements Context {
   }
 }
 
-function refusal(code: ErrorCode, parts: ErrorParts): ScopeCallResult {
+type Refusal = ScopeCallResult & { readonly ok: false };
+
+function refusal(code: ErrorCode, parts: ErrorParts): Refusal {
   return { ok: false, error: new IsolaError(code, parts).toData() };
 }
 
-function foreign(name: string): ScopeCallResult {
+function foreign(attempted: string): Refusal {
   return refusal("CONFLICT", {
-    attempted: `call ${name}`,
+    attempted,
     found: "the context of another call, which was kept",
     required: "the context of the call that is running",
   });

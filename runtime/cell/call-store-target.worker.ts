@@ -1,0 +1,143 @@
+/**
+ * What tenant code holds of a job: the operations of a function, for as long as its call lasts.
+ * It stands where the job's operations run, in the shard's actor or before the wire.
+ */
+import { RpcTarget } from "cloudflare:workers";
+import {
+  IsolaError,
+  type StoreAnswers,
+  type StoreCall,
+  type StoreOpening,
+  type StoreOperationName,
+  type StoreResult,
+  type StoreTarget,
+  type StoreUploadResult,
+} from "../contract/index.ts";
+import { currentCell } from "./cell.worker.ts";
+import type { StoreOfCall } from "./live-calls.worker.ts";
+
+/** What functions may ask; the rest belongs to the platform. */
+const ALLOWED: ReadonlySet<StoreOperationName> = new Set([
+  "put",
+  "get",
+  "stat",
+  "take",
+  "delete",
+  "expire",
+  "list",
+  "increment",
+  "getPut",
+  "compareAndSet",
+  "lock",
+  "renew",
+  "unlock",
+  "createBucket",
+  "destroyBucket",
+  "endJob",
+  "job",
+]);
+
+/** A job for who asked, in the actor that has it; the platform itself names no call. */
+export function openForCall(opening: StoreOpening, open: () => StoreTarget): StoreTarget {
+  const { callId, job } = opening;
+  if (callId === undefined) return open();
+  // Looked at again here: the call may have ended while this was on its way.
+  if (!storeInUse(callId)) return new RefusingTarget(callEnded());
+  return new CallStoreTarget(open(), { job, callId });
+}
+
+export class CallStoreTarget extends RpcTarget implements StoreTarget {
+  readonly #inner: StoreTarget;
+  readonly #job: string;
+  readonly #callId: string;
+
+  constructor(inner: StoreTarget, { job, callId }: { job: string; callId: string }) {
+    super();
+    this.#inner = inner;
+    this.#job = job;
+    this.#callId = callId;
+  }
+
+  async run(call: StoreCall, value?: unknown): Promise<StoreResult> {
+    const store = storeInUse(this.#callId);
+    if (!store) return refused(callEnded());
+    const op: unknown = (call as Partial<StoreCall> | null)?.op;
+    if (!ALLOWED.has(op as StoreOperationName)) return refused(notAllowed(op));
+    if (call.op === "take") return this.#take(call, store);
+    if (call.op === "endJob") return this.#end(call);
+    return this.#inner.run(call, value);
+  }
+
+  async upload(call: StoreCall & { readonly op: "put" }): Promise<StoreUploadResult> {
+    if (!storeInUse(this.#callId)) return refused(callEnded());
+    if (call?.op !== "put") return refused(notAllowed(call?.op));
+    return this.#inner.upload(call);
+  }
+
+  async #take(call: StoreCall & { readonly op: "take" }, store: StoreOfCall): Promise<StoreResult> {
+    const result = await this.#inner.run({ ...call, leaseMs: store.leaseMs });
+    if (!result.ok) return result;
+    const { lease } = result.answer as StoreAnswers["take"];
+    if (lease === undefined || store.took({ job: this.#job, lease })) return result;
+    await this.#inner.run({ op: "giveBack", lease });
+    return refused(callEnded());
+  }
+
+  async #end(call: StoreCall & { readonly op: "endJob" }): Promise<StoreResult> {
+    const found = await this.#inner.run({ op: "job" });
+    if (!found.ok) return found;
+    const { kind } = found.answer as StoreAnswers["job"];
+    if (kind === "client") return this.#inner.run(call);
+    return refused(
+      new IsolaError("CONFLICT", {
+        attempted: `end store job ${this.#job}`,
+        found: `the job of a ${kind}`,
+        required: "a job that a client or createJob made",
+        fix: "It ends with its run or call.",
+      }),
+    );
+  }
+}
+
+/** Answers everything with one refusal. */
+export class RefusingTarget extends RpcTarget implements StoreTarget {
+  readonly #error: IsolaError;
+
+  constructor(error: IsolaError) {
+    super();
+    this.#error = error;
+  }
+
+  async run(): Promise<StoreResult> {
+    return refused(this.#error);
+  }
+
+  async upload(): Promise<StoreUploadResult> {
+    return refused(this.#error);
+  }
+}
+
+function storeInUse(callId: string): StoreOfCall | undefined {
+  const store = currentCell()?.live.get(callId)?.store;
+  return store?.isOpen === true ? store : undefined;
+}
+
+function refused(error: IsolaError): StoreResult & { ok: false } {
+  return { ok: false, error: error.toData() };
+}
+
+export function callEnded(): IsolaError {
+  return new IsolaError("ATTEMPT_ENDED", {
+    attempted: "use the store of a call",
+    found: "the call is over",
+    required: "a call in flight",
+  });
+}
+
+function notAllowed(op: unknown): IsolaError {
+  return new IsolaError("VALUE_INVALID", {
+    attempted: "use the store",
+    found: `the operation ${String(JSON.stringify(op)).slice(0, 100)}`,
+    required: "an operation of functions",
+  });
+}
