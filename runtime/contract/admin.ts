@@ -1,8 +1,10 @@
 /** Shapes of the admin API (INTERFACE §6), for the gateway, the client and the command line. */
 import type { CellInfo } from "./control.ts";
+import type { ErrorCode } from "./errors.ts";
 import type { FunctionConfig, ResolvedConfig } from "./function-config.ts";
 import type { Quotas } from "./limits.ts";
 import type { CellPlacement, FunctionForm } from "./routing.ts";
+import type { StoreJobInfo } from "./store-api.ts";
 
 /** Each role includes those before it. */
 export const ROLES = ["read", "operate", "deploy", "admin"] as const;
@@ -149,6 +151,17 @@ export interface PlatformStatus {
   readonly functions: number;
   readonly inFlight: number;
   readonly queued: number;
+}
+
+/** `GET store/jobs`: jobs of all shards, and those shards that could not be asked. */
+export interface StoreJobList extends List<StoreJobInfo> {
+  readonly missing: readonly {
+    readonly shard: number;
+    /** Slot of the cell that holds it. */
+    readonly cell: number;
+    readonly code: ErrorCode;
+    readonly message: string;
+  }[];
 }
 
 /** Lists answer `{items}`. */

@@ -12,6 +12,7 @@ export {
   type NamespaceSummary,
   type NamespaceRequest,
   type SecretSummary,
+  type StoreJobList,
   type TokenSummary,
   type TokenCreated,
   type UsageRow,

@@ -29,6 +29,11 @@ export const LIMITS = {
   callValueMaxBytes: 32 * MIB,
   /** JSON body of an admin request. Beyond: `BODY_TOO_LARGE`. */
   adminBodyMaxBytes: 1 * MIB,
+  /**
+   * Structured value put over HTTP, which the gateway parses. Beyond: `BODY_TOO_LARGE`; octets
+   * stream without a bound like that.
+   */
+  storeValueMaxBytes: 8 * MIB,
   /** Longest chain of calls between functions. Beyond: `CALL_DEPTH`. */
   callDepthMax: 32,
   /** How often one function may stand in one chain of calls. Beyond: `CALL_LOOP`. */

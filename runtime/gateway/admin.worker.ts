@@ -22,6 +22,7 @@ import {
   readyResponse,
 } from "./admin-platform.worker.ts";
 import type { AdminRoute } from "./admin-route.worker.ts";
+import { STORE_ROUTES } from "./admin-store.worker.ts";
 import { TELEMETRY_ROUTES } from "./admin-telemetry.worker.ts";
 import { type Principal, authorize, authorizeOperator } from "./authority.worker.ts";
 import { errorResponse } from "./error-response.ts";
@@ -48,6 +49,7 @@ addRoutes(NAMESPACE, [
   ...SECRET_ROUTES,
   ...TOKEN_ROUTES,
   ...TELEMETRY_ROUTES,
+  ...STORE_ROUTES,
 ]);
 router.notFound((context) => {
   throw noRoute(context.req.method, context.req.path);

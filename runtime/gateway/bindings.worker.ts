@@ -11,6 +11,10 @@ export interface GatewaySettings {
   /** Shows messages and stacks of function errors without a token. */
   readonly dev: boolean;
   readonly publicPort: number;
+  /** Shared cells, over which the shards are spread. @default 1 */
+  readonly cells?: number;
+  /** Shards of runs and store jobs, fixed at first start. @default 1 */
+  readonly shards?: number;
   /** Names besides addresses and localhost under which the admin listener is reached. */
   readonly adminHosts?: readonly string[];
   readonly version: string;

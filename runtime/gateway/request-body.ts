@@ -4,7 +4,7 @@
 import { IsolaError, LIMITS } from "../contract/index.ts";
 
 /** Bytes of an unwanted body that are read all the same. */
-const DISCARD_MAX_BYTES = 128 * 1024 * 1024;
+export const DISCARD_MAX_BYTES = 128 * 1024 * 1024;
 
 export interface BodyLimit {
   readonly maxBytes: number;
@@ -15,11 +15,13 @@ export interface BodyLimit {
 /**
  * The whole body, at most `maxBytes` of it.
  *
- * @throws IsolaError with the limit's code; `INPUT_MALFORMED` if the client ended it early.
+ * @throws IsolaError with the limit's code; `endedEarly` (`INPUT_MALFORMED`) if the client ended it
+ *   early.
  */
 export async function readBytes(
   request: { readonly headers: Headers; readonly body: ReadableStream | null },
   limit: BodyLimit,
+  endedEarly: () => IsolaError = () => malformed(limit.attempted, "a body that ended early"),
 ): Promise<Uint8Array<ArrayBuffer>> {
   const announced = Number(request.headers.get("content-length") ?? "0");
   if (request.body === null) return new Uint8Array(0);
@@ -42,10 +44,7 @@ export async function readBytes(
     }
   } catch {
     await reader.cancel().catch(() => undefined);
-    throw new IsolaError("INPUT_MALFORMED", {
-      attempted: limit.attempted,
-      found: "a body that ended early",
-    });
+    throw endedEarly();
   }
   if (bytes > limit.maxBytes) {
     await reader.cancel().catch(() => undefined);
@@ -105,8 +104,12 @@ export async function readJson(
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes));
   } catch {
-    throw new IsolaError("INPUT_MALFORMED", { attempted, found: "a body that is no JSON" });
+    throw malformed(attempted, "a body that is no JSON");
   }
+}
+
+function malformed(attempted: string, found: string): IsolaError {
+  return new IsolaError("INPUT_MALFORMED", { attempted, found });
 }
 
 function joinChunks(chunks: readonly Uint8Array[], bytes: number): Uint8Array<ArrayBuffer> {

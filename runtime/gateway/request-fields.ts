@@ -52,6 +52,23 @@ export function integer(min: number, max: number): Field<number> {
   };
 }
 
+export function number(min: number, max: number): Field<number> {
+  return {
+    required: `a number from ${min} to ${max}`,
+    isOptional: false,
+    parse: (value) =>
+      typeof value === "number" && value >= min && value <= max ? value : undefined,
+  };
+}
+
+export function flag(): Field<boolean> {
+  return {
+    required: "true or false",
+    isOptional: false,
+    parse: (value) => (typeof value === "boolean" ? value : undefined),
+  };
+}
+
 export function oneOf<const T extends string>(words: readonly T[]): Field<T> {
   return {
     required: `one of ${words.join(", ")}`,

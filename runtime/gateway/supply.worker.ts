@@ -6,6 +6,7 @@ import {
   ERRORS,
   IsolaError,
   PROBATION_SLOT,
+  STORE_ROUTE,
   SUPPLY,
   toIsolaError,
   type RoutingSnapshot,
@@ -15,6 +16,7 @@ import { callFromCell } from "./call-from-cell.worker.ts";
 import { reportBug } from "./report-bug.worker.ts";
 import { readBytes } from "./request-body.ts";
 import type { Background, GatewayState } from "./state.worker.ts";
+import { storeFromCell } from "./store-from-cell.worker.ts";
 
 /** A cell's batch: bounded, as everything that tenant code has a hand in. */
 const BATCH_MAX_BYTES = 8 * 1024 * 1024;
@@ -40,6 +42,7 @@ export async function handleSupply(
     if (url.pathname === SUPPLY.call || url.pathname.startsWith(`${SUPPLY.call}/`)) {
       return await callFromCell(request, slot, state);
     }
+    if (url.pathname === STORE_ROUTE) return await storeFromCell(request, slot, state);
     return await answer(url.pathname, { state, slot, request, query: url.searchParams });
   } catch (thrown) {
     const error = toIsolaError(thrown, "supply a cell");
