@@ -3,6 +3,7 @@
  * in the isolate, so a bundle never carries a copy of another release.
  */
 export { errorCode } from "./error-code.ts";
+export { type DataStore, type StateStore, dataStore, stateStore } from "./faas-flow.ts";
 export type { CallOptions, Context, Log, TraceInfo } from "./context.ts";
 export type {
   LockOptions,
