@@ -24,6 +24,7 @@ import {
   type VersionSummary,
 } from "../contract/index.ts";
 import { followEvents } from "./events.ts";
+import { StoreClient } from "./store.ts";
 import { type AdminRequest, type Fetch, type Transport, reach, send } from "./transport.ts";
 
 export interface ClientOptions {
@@ -79,6 +80,8 @@ export const MODULE_TYPES: Readonly<Record<ModuleKind, string>> = {
 
 export class IsolaClient {
   readonly namespace: string;
+  /** Jobs and objects of the namespace. */
+  readonly store: StoreClient;
   readonly #options: ClientOptions;
   readonly #transport: Transport;
   #publicUrl: Promise<string> | undefined;
@@ -91,6 +94,7 @@ export class IsolaClient {
       token: options.token,
       fetch: options.fetch ?? ((url, init) => fetch(url, init)),
     };
+    this.store = new StoreClient(this.#transport, this.#path("store"));
   }
 
   get url(): string {

@@ -8,5 +8,17 @@ export {
   type LogQuery,
 } from "./client.ts";
 export { followEvents, readEvents, type ServerEvent } from "./events.ts";
+export {
+  type StoreBody,
+  type StoreBucketClient,
+  type StoreClient,
+  type StoreGetOptions,
+  type StoreJobClient,
+  type StoreJobOptions,
+  type StorePage,
+  type StorePutOptions,
+  type StoredObject,
+  type TakenObject,
+} from "./store.ts";
 export { errorOf, type Fetch } from "./transport.ts";
 export { IsolaError, ERRORS, type ErrorCode } from "../contract/index.ts";

@@ -18,6 +18,9 @@ export interface Transport {
   readonly fetch: Fetch;
 }
 
+/** A body that is sent as it comes. */
+export type BodyStream = NonNullable<Response["body"]>;
+
 export interface AdminRequest {
   /** For messages: what fails if this fails, as "deploy function hello". */
   readonly attempted: string;
@@ -26,6 +29,8 @@ export interface AdminRequest {
   readonly query?: Readonly<Record<string, string | number | undefined>>;
   readonly json?: unknown;
   readonly form?: FormData;
+  /** Octets; their type stands in `headers`. */
+  readonly body?: BodyStream | Uint8Array<ArrayBuffer> | string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
 }
@@ -39,13 +44,18 @@ export async function send(transport: Transport, request: AdminRequest): Promise
   const url = transport.url + request.path + queryText(request.query ?? {});
   const headers = new Headers({ ...request.headers });
   if (transport.token !== undefined) headers.set("authorization", `Bearer ${transport.token}`);
-  let body: string | FormData | undefined = request.form;
+  let body = request.form ?? request.body;
   if (request.json !== undefined) {
     headers.set("content-type", "application/json");
     body = JSON.stringify(request.json);
   }
-  const init: RequestInit = { method: request.method ?? "GET", headers, redirect: "manual" };
+  const init: RequestInit & { duplex?: "half" } = {
+    method: request.method ?? "GET",
+    headers,
+    redirect: "manual",
+  };
   if (body !== undefined) init.body = body;
+  if (body instanceof ReadableStream) init.duplex = "half";
   if (request.signal) init.signal = request.signal;
   const response = await reach(transport.fetch, url, init, request.attempted);
   if (response.ok) return response;

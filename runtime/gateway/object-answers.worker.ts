@@ -21,6 +21,7 @@ export function objectHeaders(info: ObjectInfo): Headers {
     "cache-control": "private, no-cache",
     // Whatever a tenant stored, no browser takes it for a page of this origin.
     "x-content-type-options": "nosniff",
+    "x-isola-created-at-ms": String(info.createdAtMs),
     "x-isola-kind": info.kind,
     "x-isola-size-bytes": String(info.sizeBytes),
     "x-isola-tier": info.tier,
