@@ -36,6 +36,17 @@ export {
   type Span,
   type TelemetryBatch,
 } from "./call.ts";
+export {
+  COLD_KEY,
+  COLD_LIMITS,
+  type ColdBucket,
+  type ColdDeleted,
+  type ColdFailure,
+  type ColdPage,
+  type ColdPart,
+  type ColdUpload,
+  type ColdUploads,
+} from "./cold-route.ts";
 export { systemClock, systemRandom, type Clock, type Random } from "./clock.ts";
 export {
   PROBATION_SLOT,

@@ -58,6 +58,13 @@ export const STORE_ERRORS = {
     "The token or lease is not the one that holds the lock or the object now.",
     "Acquire it again; do not repeat with the old token.",
   ),
+  COLD_UNAVAILABLE: entry(
+    503,
+    true,
+    "platform",
+    "The value is in the bucket of the cold tier, which does not answer or refuses.",
+    "Repeat later; the operator's isola doctor says whether the bucket can be used.",
+  ),
   VALUE_LOST: entry(
     410,
     false,
