@@ -80,8 +80,7 @@ export class IsolateCall implements Context {
   ) {
     this.#envelope = envelope;
     this.#stub = stub;
-    const { waitUntil } = ctx;
-    this.#keep = (promise) => waitUntil.call(ctx, promise);
+    this.#keep = ctx.waitUntil.bind(ctx);
     this.callId = envelope.id;
     this.attempt = envelope.at;
     this.idempotencyKey = envelope.ik;
