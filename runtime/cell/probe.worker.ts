@@ -3,11 +3,13 @@
  * It yields form, entry points and the exported config.
  */
 import {
+  type Bundle,
   IsolaError,
   LIMITS,
   type ProbeReply,
   type ProbeRequest,
   suspectKey,
+  toIsolaError,
 } from "../contract/index.ts";
 import type { Cell } from "./cell.worker.ts";
 import type { Description, IsolaEntry } from "./shim/entry.worker.ts";
@@ -15,7 +17,12 @@ import { writeCrumb } from "./stdout.worker.ts";
 import { workerCode } from "./worker-code.worker.ts";
 
 export async function probe(cell: Cell, request: ProbeRequest): Promise<ProbeReply> {
-  const bundle = await cell.supply.bundle(request.bundleHash, false);
+  let bundle: Bundle;
+  try {
+    bundle = await cell.supply.bundle(request.bundleHash, false);
+  } catch (thrown) {
+    return { ok: false, error: toIsolaError(thrown, `load ${request.name}`).toData() };
+  }
   const key = suspectKey(request.namespace, request.name, 0);
   const code = workerCode({
     bundle,

@@ -2,7 +2,7 @@
  * Bundles by hash, in the blobs directory.
  *
  * B1 A bundle is stored before a version names it and removed after the last one does not.
- * B2 A hash that a deploy has in hand is not removed: between storing and registering nobody
+ * B2 A hash that any deploy has in hand is not removed: between storing and registering nobody
  *    names it.
  * B3 What is read is hashed again: a damaged bundle is refused, not run.
  */
@@ -22,7 +22,8 @@ export class BundleStore {
   readonly #blobs: Fetcher;
   readonly #registry: RegistryClient;
   readonly #clock: Clock;
-  readonly #held = new Map<string, number>();
+  /** When each deploy that holds a hash no longer does. */
+  readonly #held = new Map<string, number[]>();
 
   constructor(blobs: Fetcher, registry: RegistryClient, clock: Clock) {
     this.#blobs = blobs;
@@ -31,21 +32,25 @@ export class BundleStore {
   }
 
   /**
-   * Stores a bundle unless it is there; holds it until `letGo` (B2).
+   * Stores a bundle unless it is there; holds it until `letGo` (B2), once for each `put`.
    *
-   * @returns true if it was not there before.
    * @throws IsolaError `DISK_FULL`; then nothing was stored.
    */
-  async put(hash: string, text: string): Promise<boolean> {
-    this.#held.set(hash, this.#clock.now() + HELD_MS);
+  async put(hash: string, text: string): Promise<void> {
+    this.#held.set(hash, [...this.#holders(hash), this.#clock.now() + HELD_MS]);
     const known = await this.#send(hash, { method: "HEAD" });
-    if (known.ok) return false;
-    await this.#write(hash, text, "store the bundle");
-    return true;
+    if (!known.ok) await this.#write(hash, text, "store the bundle");
   }
 
   letGo(hash: string): void {
-    this.#held.delete(hash);
+    const others = this.#holders(hash).slice(1);
+    if (others.length === 0) this.#held.delete(hash);
+    else this.#held.set(hash, others);
+  }
+
+  #holders(hash: string): number[] {
+    const nowMs = this.#clock.now();
+    return (this.#held.get(hash) ?? []).filter((untilMs) => untilMs > nowMs);
   }
 
   /** Errors: `NOT_FOUND`, `DATA_CORRUPT` (B3). */
@@ -63,9 +68,8 @@ export class BundleStore {
   async removeUnnamed(hashes: readonly string[]): Promise<void> {
     try {
       const unnamed = await this.#registry.read("unnamedBundles", { bundles: hashes });
-      const nowMs = this.#clock.now();
       for (const hash of unnamed) {
-        if ((this.#held.get(hash) ?? 0) > nowMs) continue;
+        if (this.#holders(hash).length > 0) continue;
         const response = await this.#send(hash, { method: "DELETE" });
         await response.body?.cancel();
       }

@@ -2,7 +2,7 @@
  * Deploy: read, store, probe, register, spread.
  *
  * D1 Until the registry's transaction nothing is visible; a deploy that fails before it takes its
- *    bundle away again, unless it was there before.
+ *    bundle away again, unless a version or another deploy needs it.
  * D2 Deploys of one function run one after the other, so that the last to be sent is the last to
  *    be live.
  * D3 It goes on when its client leaves: half a deploy would otherwise be left to chance.
@@ -84,16 +84,16 @@ async function deployPackage(
   const { state, namespace } = call;
   const { clock, bundles } = state;
   const startedAtMs = clock.now();
-  const isNew = await bundles.put(read.hash, read.text);
-  const storedAtMs = clock.now();
   try {
+    await bundles.put(read.hash, read.text);
+    const storedAtMs = clock.now();
     const evaluated = await evaluate(state, namespace, name, read);
     const probedAtMs = clock.now();
     const applied = await register(call, name, read, evaluated, isDryRun);
     const { registerMs, spreadMs, value } = applied;
     const [storeMs, probeMs] = [storedAtMs - startedAtMs, probedAtMs - storedAtMs];
     bundles.letGo(read.hash);
-    if (isDryRun && isNew) await bundles.removeUnnamed([read.hash]);
+    if (isDryRun) await bundles.removeUnnamed([read.hash]);
     return {
       namespace,
       name,
@@ -110,7 +110,7 @@ async function deployPackage(
   } catch (thrown) {
     // D1
     bundles.letGo(read.hash);
-    if (isNew) await bundles.removeUnnamed([read.hash]);
+    await bundles.removeUnnamed([read.hash]);
     throw thrown;
   }
 }
