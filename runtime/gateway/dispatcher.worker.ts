@@ -98,6 +98,7 @@ export interface Dispatched {
 const MAX_SENDS = 3;
 /** How long the verdict over a dead cell is waited for before its calls are answered. */
 const VERDICT_WAIT_MS = 2_000;
+const VERDICT_LOOK_MS = 10;
 /** Between two looks at a probation cell that is another's for a while. */
 const RESERVED_LOOK_MS = 100;
 /** How long a call that is sent again waits to learn whether it is a suspect. */
@@ -107,11 +108,10 @@ export class Dispatcher {
   readonly admission: Admission;
   readonly inFlight = new InFlight();
   readonly suspects = new Suspects();
+  readonly probation = new ProbationRoom();
   isDraining = false;
   readonly #options: DispatcherOptions;
   readonly #verdicts = new Map<number, Verdict>();
-  #verdictWaiters: (() => void)[] = [];
-  readonly #probation = new ProbationRoom();
   #waitingForCell = 0;
 
   constructor(options: DispatcherOptions) {
@@ -139,7 +139,7 @@ export class Dispatcher {
       const isSpent = sends >= MAX_SENDS || request.departure.isGone;
       if (!mayRepeat || isSpent) throw await this.#lostError(request, lease.slot, sent.sentAtMs);
       // A suspect must not take the next cell with it.
-      if (sent.lost === "sent") await this.#verdictOf(lease.slot, sent.sentAtMs, RESEND_WAIT_MS);
+      if (sent.lost === "sent") await this.verdictOf(lease.slot, sent.sentAtMs, RESEND_WAIT_MS);
     }
   }
 
@@ -147,10 +147,7 @@ export class Dispatcher {
   takeVerdict(verdict: Verdict): ReturnType<Suspects["take"]> {
     this.#options.pool.markLost(verdict.slot);
     this.#verdicts.set(verdict.slot, verdict);
-    if (verdict.slot === PROBATION_SLOT) this.#probation.renew();
-    const waiters = this.#verdictWaiters;
-    this.#verdictWaiters = [];
-    for (const wake of waiters) wake();
+    if (verdict.slot === PROBATION_SLOT) this.probation.renew();
     return this.suspects.take(verdict, this.inFlight.streamingFrom(verdict.slot));
   }
 
@@ -190,7 +187,7 @@ export class Dispatcher {
     const key = suspectKey(ns, fn, v);
     // A handler that the runtime drops with its client never gets past the waits below.
     request.departure.onGone(() => lease.release());
-    const admittance = this.#probation.enter(key, this.suspects.isOnTrial(key), clock.now());
+    const admittance = this.probation.enter(key, this.suspects.isOnTrial(key), clock.now());
     if (admittance === "enter") return true;
     if (admittance === "reserved") {
       lease.release();
@@ -203,10 +200,10 @@ export class Dispatcher {
       lease.release();
       throw thrown;
     }
-    this.#probation.renew();
+    this.probation.renew();
     const untilMs = clock.now() + LIMITS.restartWaitMaxMs;
     while (pool.upSlots(group).length === 0 && clock.now() < untilMs) await sleep(RESERVED_LOOK_MS);
-    return this.#probation.enter(key, true, clock.now()) === "enter";
+    return this.probation.enter(key, true, clock.now()) === "enter";
   }
 
   #admit(request: DispatchRequest, group: CellGroup): Lease | Ticket {
@@ -330,33 +327,37 @@ export class Dispatcher {
       if (departure.isGone) throw gone(request);
       if (!isDead) throw unanswered(request, thrown);
       this.#options.pool.markLost(slot, pid);
-      if (slot === PROBATION_SLOT) this.#probation.renew();
+      if (slot === PROBATION_SLOT) this.probation.renew();
       return { lost, sentAtMs };
     }
   }
 
   #leaveProbation(key: SuspectKey, isClean: boolean): void {
     const nowMs = this.#options.clock.now();
-    this.#probation.leave(key, this.suspects.isOnTrial(key), nowMs);
+    this.probation.leave(key, this.suspects.isOnTrial(key), nowMs);
     if (isClean) this.suspects.acquit(key, nowMs);
   }
 
   /**
    * The verdict over what died after a call was sent to it; undefined if none comes: in time, or
    * before the next process, of which the host speaks later.
+   *
+   * @param pid the process that died, unless it was marked as lost.
    */
-  async #verdictOf(slot: number, sentAtMs: number, boundMs: number): Promise<Verdict | undefined> {
+  async verdictOf(
+    slot: number,
+    sentAtMs: number,
+    boundMs: number,
+    pid?: number,
+  ): Promise<Verdict | undefined> {
     const { clock, pool } = this.#options;
     const untilMs = clock.now() + boundMs;
     for (;;) {
       const verdict = this.#verdicts.get(slot);
       if (verdict && verdict.atMs >= sentAtMs) return verdict;
-      const leftMs = untilMs - clock.now();
-      if (leftMs <= 0 || pool.isUp(slot)) return undefined;
-      const late = timeout(leftMs);
-      const told = new Promise<void>((resolve) => this.#verdictWaiters.push(resolve));
-      await Promise.race([told, pool.changed(), late.elapsed]);
-      late.cancel();
+      const isNext = pool.isUp(slot) && (pid === undefined || pool.pidOf(slot) !== pid);
+      if (clock.now() >= untilMs || isNext) return undefined;
+      await sleep(VERDICT_LOOK_MS);
     }
   }
 
@@ -364,7 +365,7 @@ export class Dispatcher {
   async #lostError(request: DispatchRequest, slot: number, sentAtMs: number): Promise<IsolaError> {
     const { ns, fn, v, id } = request.envelope;
     // Elsewhere, too: who is told and calls again at once must not take the next cell with it.
-    const verdict = await this.#verdictOf(slot, sentAtMs, VERDICT_WAIT_MS);
+    const verdict = await this.verdictOf(slot, sentAtMs, VERDICT_WAIT_MS);
     const isProbation = slot === PROBATION_SLOT;
     if (isProbation && verdict?.convicted === suspectKey(ns, fn, v)) {
       return convicted(request, verdict);

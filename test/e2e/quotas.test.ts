@@ -188,3 +188,44 @@ describe("cells of a namespace's own", () => {
     expect((await platform().call("wait.own?ms=1")).status).toBe(200);
   });
 });
+
+/** Holds the thread while it is evaluated, some hundred milliseconds. */
+const SLOW_MODULE = `let sum = 0;
+  for (let i = 0; i < 2e8; i += 1) sum += i % 7;
+  export default () => sum;`;
+
+describe("deploys of a namespace", () => {
+  const platform = usePlatform({ cells: 1 });
+  beforeAll(async () => {
+    for (const namespace of ["alice", "mallory"]) {
+      await platform().client.namespaces.create({ namespace });
+    }
+  }, 30_000);
+  const deploy = (namespace: string, name: string, code: string): Promise<string> =>
+    codeOf(platform().deploy(name, code, {}, { namespace }));
+
+  it("whose modules never load fail; those of another do not", async () => {
+    const theirs = Promise.all(
+      ["one", "two", "three"].map((name) => deploy("mallory", name, "for (;;); export default 1;")),
+    );
+    for (const name of ["first", "second", "third"]) {
+      await sleep(300);
+      expect(await deploy("alice", name, HELLO)).toBe("NONE");
+    }
+    expect(await theirs).toEqual(["PROBE_TIMEOUT", "PROBE_TIMEOUT", "PROBE_TIMEOUT"]);
+  });
+
+  it("wait behind its own, not behind those of another", async () => {
+    let waiting = 8;
+    const many = Promise.all(
+      Array.from({ length: waiting }, async (_, at) => {
+        await deploy("mallory", `slow-${String(at)}`, SLOW_MODULE);
+        waiting -= 1;
+      }),
+    );
+    await sleep(100);
+    expect(await deploy("alice", "quick", HELLO)).toBe("NONE");
+    expect(waiting).toBeGreaterThanOrEqual(5);
+    await many;
+  });
+});
