@@ -33,6 +33,7 @@ export class Cell {
   alone: ReadonlySet<string> = new Set();
   readonly #table = new RoutingTable();
   #tableReady: Promise<void> | undefined;
+  #hasOpened = false;
 
   constructor(bindings: CellBindings) {
     this.bindings = bindings;
@@ -71,6 +72,14 @@ export class Cell {
       ctx,
       lines.map(({ atMs, level, text }): LogLine => ({ ...identity, atMs, level, text })),
     );
+  }
+
+  /** Resolves when what is on disk has been read: before that the cell is not ready. */
+  async openShards(): Promise<void> {
+    if (this.#hasOpened) return;
+    const { shards } = this.bindings;
+    await Promise.all(shards.own.map((shard) => shards.actor(shard).ready()));
+    this.#hasOpened = true;
   }
 
   async #readTable(): Promise<void> {

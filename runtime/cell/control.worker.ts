@@ -2,6 +2,7 @@
 import {
   CELL_CONTROL,
   type CellStatus,
+  type DiskReport,
   LIMITS,
   type PressureReport,
   type ProbeRequest,
@@ -24,6 +25,7 @@ export async function handleControl(
   const { pathname } = new URL(request.url);
   switch (pathname) {
     case CELL_CONTROL.ping:
+      await cell.openShards();
       ctx.waitUntil(sweep(cell));
       return Response.json(status(cell));
     case CELL_CONTROL.routing:
@@ -39,6 +41,9 @@ export async function handleControl(
       cell.alone = new Set(news.alone);
       return noContent();
     }
+    case CELL_CONTROL.disk:
+      await tellShards(cell, await request.json<DiskReport>());
+      return noContent();
     case CELL_CONTROL.drain:
       await drain(cell);
       return noContent();
@@ -74,6 +79,11 @@ async function applyRouting(cell: Cell, change: RoutingChange): Promise<void> {
   // Read first: a change on top of nothing would hide the namespaces that did not change.
   await cell.routing();
   cell.table.apply(change);
+}
+
+async function tellShards(cell: Cell, report: DiskReport): Promise<void> {
+  const { shards } = cell.bindings;
+  await Promise.all(shards.own.map((shard) => shards.actor(shard).disk(report)));
 }
 
 function relieve(cell: Cell, report: PressureReport): Promise<number> {

@@ -4,9 +4,11 @@ import { type CellBindings, cellShards } from "./cell-bindings.worker.ts";
 import { cellOf } from "./cell.worker.ts";
 import { handleControl } from "./control.worker.ts";
 import { handleHttpCall } from "./http-call.worker.ts";
+import { handleStore, storeRequestOf } from "./shard/index.worker.ts";
 
 export { Outbound } from "./outbound.worker.ts";
 export { Scope } from "./scope.worker.ts";
+export { Blocks, Shard } from "./shard/index.worker.ts";
 export { Driver } from "./sub-call.worker.ts";
 
 interface Env {
@@ -47,10 +49,9 @@ export class Control extends WorkerEntrypoint<Env> {
 }
 
 export default {
-  fetch: (request, env, ctx) =>
-    handleHttpCall(
-      cellOf(() => bindings(env)),
-      request,
-      ctx,
-    ),
+  fetch(request, env, ctx) {
+    const cell = cellOf(() => bindings(env));
+    const asked = storeRequestOf(request);
+    return asked ? handleStore(cell, request, asked, ctx) : handleHttpCall(cell, request, ctx);
+  },
 } satisfies ExportedHandler<Env>;

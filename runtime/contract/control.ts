@@ -11,7 +11,10 @@ export const PROBATION_SLOT = 99;
 
 /** Cell control. JSON in, JSON or 204 out. */
 export const CELL_CONTROL = {
-  /** GET → `CellStatus`; answers as soon as the event loop turns: the watchdog's heartbeat. */
+  /**
+   * GET → `CellStatus`; answers as soon as the event loop turns: the watchdog's heartbeat. The
+   * first one waits until the cell's shards are open.
+   */
   ping: "/ping",
   /** POST `RoutingChange` → 204 when applied. */
   routing: "/routing",
@@ -27,9 +30,17 @@ export const CELL_CONTROL = {
    * probation cell those that are to be alone there call no other.
    */
   suspects: "/suspects",
+  /** POST `DiskReport` → 204, every second, to cells with shards. */
+  disk: "/disk",
   /** POST → 204 when no call is in flight, or after the drain bound. */
   drain: "/drain",
 } as const;
+
+/** What a process without a file system has to be told of it. */
+export interface DiskReport {
+  /** Free bytes of the volume that holds the data directory. */
+  readonly freeBytes: number;
+}
 
 export interface CellStatus {
   readonly slot: number;

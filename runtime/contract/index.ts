@@ -57,6 +57,7 @@ export {
   CRUMB_START,
   isolateMark,
   type CellStatus,
+  type DiskReport,
   type ProbeRequest,
   type ProbeReply,
   type PressureReport,
@@ -194,4 +195,5 @@ export {
   childTrace,
   type TraceContext,
 } from "./trace.ts";
+export { sizeOfValue } from "./value-size.ts";
 export { encodeJson, findUncloneable, type Value } from "./values.ts";

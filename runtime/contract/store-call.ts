@@ -9,6 +9,7 @@
  * octets have a Content-Length. All others answer with JSON as the body, since a list would not
  * fit a header. A refusal is `ErrorData` as JSON under the status of its code.
  */
+import type { DiskReport } from "./control.ts";
 import type { ErrorData } from "./errors.ts";
 import type {
   ListOptions,
@@ -71,10 +72,10 @@ export interface StoreOperations {
   readonly createBucket: { readonly bucket: string };
   readonly destroyBucket: { readonly bucket: string };
   readonly createJob: Omit<StoreJobRequest, "id" | "namespace">;
-  readonly endJob: Record<never, never>;
-  readonly job: Record<never, never>;
+  readonly endJob: object;
+  readonly job: object;
   /** Jobs of the namespace in this shard. */
-  readonly jobs: Record<never, never>;
+  readonly jobs: object;
   /**
    * Of every namespace in this shard: for metrics and quotas. `allowances` replace those of
    * before: what a namespace with a quota may hold in this shard now, given what it holds in the
@@ -82,7 +83,7 @@ export interface StoreOperations {
    */
   readonly usage: { readonly allowances?: Readonly<Record<string, number>> };
   /** Ends every job of the namespace, persisted objects included: the namespace is no more. */
-  readonly endNamespace: Record<never, never>;
+  readonly endNamespace: object;
 }
 
 /** What each operation answers; values travel beside it. */
@@ -91,8 +92,8 @@ export interface StoreAnswers {
   readonly get: { readonly found?: ObjectInfo };
   readonly stat: { readonly found?: ObjectInfo };
   readonly take: { readonly found?: ObjectInfo } & Partial<TakeLease>;
-  readonly acknowledge: Record<never, never>;
-  readonly giveBack: Record<never, never>;
+  readonly acknowledge: object;
+  readonly giveBack: object;
   readonly delete: { readonly existed: boolean };
   readonly expire: { readonly existed: boolean };
   readonly list: ListPage;
@@ -101,7 +102,7 @@ export interface StoreAnswers {
   readonly compareAndSet: PutResult;
   readonly lock: LockResult;
   readonly renew: LockResult;
-  readonly unlock: Record<never, never>;
+  readonly unlock: object;
   readonly createBucket: StoreJobInfo;
   readonly destroyBucket: StoreJobInfo;
   readonly createJob: StoreJobInfo;
@@ -160,6 +161,9 @@ export interface StoreOpening {
 export interface ShardActor {
   /** Never rejects for what is wrong with the job: its operations answer it. */
   openStore(opening: StoreOpening): Promise<StoreTarget>;
+  /** Resolves when what the opening wrote is on disk. */
+  ready(): Promise<void>;
+  disk(report: DiskReport): Promise<void>;
 }
 
 export type StoreResult =

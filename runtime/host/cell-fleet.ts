@@ -5,6 +5,7 @@ import {
   LIMITS,
   PROBATION_SLOT,
   type TelemetryBatch,
+  slotOfShard,
 } from "../contract/index.ts";
 import { CellProcess, WATCH_PERIODS } from "./cell-process.ts";
 import type { GatewayLink } from "./gateway-link.ts";
@@ -19,6 +20,8 @@ export interface FleetParts {
   /** The cell worker's program. */
   readonly code: string;
   readonly sharedCells: number;
+  /** Shards of the installation, spread over the shared cells. */
+  readonly shards: number;
   readonly memoryMb: number;
   readonly link: GatewayLink;
 }
@@ -63,6 +66,11 @@ export class CellFleet {
       slots.map((slot) => this.#startCell(slot, namespace)),
     );
     await Promise.all([...first, ...dedicated]);
+  }
+
+  /** Tells the cells that hold shards how much space their files have. */
+  tellDisk(freeBytes: number): void {
+    for (const cell of this.#cells.values()) cell.tellDisk(freeBytes);
   }
 
   report(): CellsReport {
@@ -127,7 +135,7 @@ export class CellFleet {
   }
 
   #startCell(slot: number, namespace: string | undefined): Promise<void> {
-    const { around, code, memoryMb } = this.#parts;
+    const { around, code, memoryMb, shards } = this.#parts;
     const common = slot === PROBATION_SLOT ? "probation" : "shared";
     const role = namespace === undefined ? common : "dedicated";
     const cell = new CellProcess({
@@ -137,6 +145,8 @@ export class CellFleet {
         role,
         ...(namespace === undefined ? {} : { namespace }),
         maxIsolates: LIMITS.isolatesPerCell,
+        shards,
+        ownShards: this.#shardsOf(slot),
       },
       code,
       memoryMb,
@@ -145,6 +155,14 @@ export class CellFleet {
     });
     this.#cells.set(slot, cell);
     return cell.process.start();
+  }
+
+  #shardsOf(slot: number): number[] {
+    const { shards, sharedCells } = this.#parts;
+    if (slot >= sharedCells) return [];
+    return Array.from({ length: shards }, (_, shard) => shard).filter(
+      (shard) => slotOfShard(shard, sharedCells) === slot,
+    );
   }
 
   #died(death: CellDeath): void {

@@ -11,6 +11,7 @@ import {
   CELL_CONTROL,
   type CellInfo,
   type CellState,
+  type DiskReport,
   PROBATION_SLOT,
   unreachable,
 } from "../contract/index.ts";
@@ -162,6 +163,13 @@ export class CellProcess {
       .finally(() => {
         this.#relieving = false;
       });
+  }
+
+  /** The next look tells it again. */
+  tellDisk(freeBytes: number): void {
+    if (this.settings.ownShards.length === 0 || this.process.life.phase !== "up") return;
+    const news: DiskReport = { freeBytes };
+    this.#control.send("POST", CELL_CONTROL.disk, PRESSURE_BOUND_MS, news).catch(() => undefined);
   }
 
   async drain(boundMs: number): Promise<void> {

@@ -1,7 +1,8 @@
 /** What each process of the platform is bound to: the tables behind workerd's configurations. */
 import { CALL_HEADER, DEFAULT_COMPATIBILITY_DATE, LIMITS } from "../contract/index.ts";
-import { type BindingSpec, type ConfigSpec, type ServiceSpec } from "./capnp.ts";
+import { type BindingSpec, type ConfigSpec, type ServiceSpec, type WorkerSpec } from "./capnp.ts";
 import { type Layout, allSlots } from "./layout.ts";
+import { SHARD_KEYS } from "./shard-files.ts";
 
 /** File beside each configuration that holds the worker's program. */
 export const MODULE_FILE = "main.js";
@@ -33,6 +34,10 @@ export interface CellSettings {
   readonly role: "shared" | "dedicated" | "probation";
   readonly namespace?: string;
   readonly maxIsolates: number;
+  /** Shards of the installation. */
+  readonly shards: number;
+  /** Those that live in this cell. */
+  readonly ownShards: readonly number[];
 }
 
 /** Share of a cell's memory that one isolate's heap may take before V8 ends the process. */
@@ -129,8 +134,30 @@ function otlpNetwork(): ServiceSpec {
   return { kind: "network", name: "otlp", allow, trustsBrowserCas: true };
 }
 
+/** A cell without shards has neither their classes nor a disk. */
+function shardObjects(
+  layout: Layout,
+  { slot, ownShards }: CellSettings,
+): { worker: Pick<WorkerSpec, "objects">; bindings: BindingSpec[]; services: ServiceSpec[] } {
+  if (ownShards.length === 0) return { worker: {}, bindings: [], services: [] };
+  const [shardKey, blocksKey] = SHARD_KEYS;
+  const classes = [
+    { className: "Shard", uniqueKey: shardKey },
+    { className: "Blocks", uniqueKey: blocksKey },
+  ];
+  return {
+    worker: { objects: { classes, diskService: "state" } },
+    bindings: [
+      { kind: "objects", name: "SHARD", className: "Shard" },
+      { kind: "objects", name: "BLOCKS", className: "Blocks" },
+    ],
+    services: [{ kind: "disk", name: "state", path: layout.stateDir(`cell-${slot}`) }],
+  };
+}
+
 export function cellConfig(layout: Layout, cell: CellSettings, cellMemoryMb: number): ConfigSpec {
   const { slot } = cell;
+  const objects = shardObjects(layout, cell);
   return {
     services: [
       {
@@ -147,10 +174,13 @@ export function cellConfig(layout: Layout, cell: CellSettings, cellMemoryMb: num
             environmentBinding("MARK", ENVIRONMENT.mark),
             serviceBinding("SUPPLY", "supply"),
             serviceBinding("EGRESS", "egress"),
+            ...objects.bindings,
           ],
+          ...objects.worker,
         },
       },
       NOWHERE,
+      ...objects.services,
       {
         kind: "external",
         name: "supply",

@@ -18,7 +18,8 @@ export function metricsOf(
   };
 }
 
-function diskFree(folder: string): { diskFreeBytes?: number } {
+/** Free space for who is not root; absent where the system does not say. */
+export function diskFree(folder: string): { diskFreeBytes?: number } {
   try {
     const { bavail, bsize } = statfsSync(folder);
     return { diskFreeBytes: bavail * bsize };

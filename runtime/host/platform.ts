@@ -28,7 +28,7 @@ import { GatewayLink } from "./gateway-link.ts";
 import { serveHost } from "./host-server.ts";
 import { type Layout, allSlots, socketDirectories } from "./layout.ts";
 import { Reaper, endLeftovers, recordProcesses } from "./leftovers.ts";
-import { metricsOf } from "./metering.ts";
+import { diskFree, metricsOf } from "./metering.ts";
 import { ListeningPort } from "./ports.ts";
 import { ProcessLog } from "./process-log.ts";
 import { readRelease, workerdPath } from "./release.ts";
@@ -99,6 +99,8 @@ const REAL_PARTS: PlatformParts = {
 
 const DEFAULT_CELL_MEMORY_MB = 1_024;
 const METRICS_PERIOD_MS = 5_000;
+/** Shards count what they write in between. */
+const DISK_PERIOD_MS = 1_000;
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 
 /**
@@ -213,6 +215,7 @@ class RunningPlatform {
     await this.#startTrusted(gateway);
     this.#data.keepRegistry();
     await fleet.start();
+    this.#tellDisk();
     this.#startTimers();
     this.#timers.push(watchHeartbeat(gateway, () => this.#link.isReady(), around));
     this.#writePidFile(layout);
@@ -301,6 +304,7 @@ class RunningPlatform {
       around,
       code,
       sharedCells: this.#derived.cells,
+      shards: this.#data.shards,
       memoryMb: this.#options.cellMemoryMb ?? DEFAULT_CELL_MEMORY_MB,
       link: this.#link,
     });
@@ -404,6 +408,7 @@ class RunningPlatform {
     const { timers } = this.#parts;
     this.#timers.push(
       timers.every(METRICS_PERIOD_MS, () => this.#link.metrics(this.#metrics())),
+      timers.every(DISK_PERIOD_MS, () => this.#tellDisk()),
       watchDisconnects(timers, this.#publicPort, (clients) => this.#link.disconnects(clients)),
     );
   }
@@ -411,6 +416,11 @@ class RunningPlatform {
   #processes(): { name: string; pid: number }[] {
     const trusted = this.#trusted.flatMap(({ name, pid }) => (pid ? [{ name, pid }] : []));
     return [...trusted, ...(this.#fleet?.processes() ?? [])];
+  }
+
+  #tellDisk(): void {
+    const { diskFreeBytes } = diskFree(this.#data.layout.dataDir);
+    if (diskFreeBytes !== undefined) this.#fleet?.tellDisk(diskFreeBytes);
   }
 
   #metrics(): ReturnType<typeof metricsOf> {

@@ -101,7 +101,13 @@ describe("workerd's configuration", () => {
   });
 
   it("gives a cell nothing but its own sockets, the loader and no network", () => {
-    const settings = { slot: 3, role: "shared", maxIsolates: 10 } as const;
+    const settings = {
+      slot: 3,
+      role: "shared",
+      maxIsolates: 10,
+      shards: 4,
+      ownShards: [3],
+    } as const;
     const text = renderConfig(cellConfig(layout, settings, 512));
     expect(text).toContain("--max-old-space-size=384");
     expect(text).toContain('name = "nowhere", network = (allow = [])');

@@ -1,0 +1,160 @@
+/**
+ * The shard's actor: one SQLite file, one group commit, one timer queue, and the store in it.
+ *
+ * H1 Everything opens in the constructor, in one tick: nobody meets a shard that is half open.
+ *    What the opening wrote is on disk before the first answer.
+ * H2 A failed commit, or an error that is none of the catalogue's, ends the actor; the next request
+ *    opens it again from what is on disk (S3). Its stubs are refused from then on.
+ * H3 Nothing here waits for a request: ticks, timers and moves belong to the actor.
+ */
+import { DurableObject } from "cloudflare:workers";
+import {
+  type DiskReport,
+  IsolaError,
+  LIMITS,
+  type ShardActor,
+  type SqlValue,
+  type StoreOpening,
+  type StoreTarget,
+  systemClock,
+} from "../../contract/index.ts";
+import { Store } from "../../../store/index.ts";
+import { RefusingTarget, openForCall } from "../call-store-target.worker.ts";
+import { warn } from "../stdout.worker.ts";
+import { decodeValue, encodeValue } from "../value-codec.ts";
+import { BlockClient } from "./block-client.worker.ts";
+import type { Blocks } from "./blocks.worker.ts";
+import { CommitLog } from "./commit-log.ts";
+import { DiskGauge } from "./disk-gauge.ts";
+import { storageFault } from "./storage-fault.ts";
+import { type Desk, JobTarget } from "./store-target.worker.ts";
+import { ActorTimers, afterThisTick } from "./system-timers.worker.ts";
+
+interface ShardEnv {
+  readonly BLOCKS: DurableObjectNamespace<Blocks>;
+}
+
+export class Shard extends DurableObject<ShardEnv> implements ShardActor {
+  readonly #log: CommitLog;
+  readonly #store: Store;
+  readonly #gauge: DiskGauge;
+  readonly #desk: Desk;
+  #allowances: Readonly<Record<string, number>> = {};
+
+  constructor(ctx: DurableObjectState, env: ShardEnv) {
+    super(ctx, env);
+    const clock = systemClock;
+    this.#gauge = new DiskGauge(LIMITS.diskReserveBytes);
+    const wrote = (bytes: number): void => this.#wrote(bytes);
+    const { storage } = ctx;
+    this.#log = new CommitLog({
+      run: (query, parameters) => runQuery(storage.sql, query, parameters),
+      atomically: (body) => storage.transactionSync(body),
+      sync: () => storage.sync(),
+      later: afterThisTick,
+      beforeCommit: () => this.#store.plan(),
+      failed: (reason) => this.#end(reason),
+      wrote,
+    });
+    const { BLOCKS } = env;
+    const blocksId = BLOCKS.idFromName(ctx.id.name ?? "");
+    const timers = new ActorTimers(
+      () => clock.now(),
+      () => this.#wake(),
+    );
+    this.#store = new Store(
+      {
+        sql: this.#log,
+        log: this.#log,
+        clock,
+        timers,
+        blocks: new BlockClient(() => BLOCKS.get(blocksId), wrote),
+        codec: { encode: encodeValue, decode: decodeValue },
+      },
+      { namespaceBytes: (namespace) => this.#allowances[namespace] ?? 0 },
+    );
+    this.#desk = this.#makeDesk();
+    this.ctx.waitUntil(this.#store.swept);
+  }
+
+  /** Resolves when the shard's opening is on disk. */
+  async ready(): Promise<void> {
+    await this.#log.committed(this.#store.openedPosition);
+  }
+
+  async openStore(opening: StoreOpening): Promise<StoreTarget> {
+    const { create, namespace, job } = opening;
+    try {
+      await this.#log.committed(this.#store.openedPosition);
+      if (create) this.#store.createJob({ ...create, id: job, namespace });
+    } catch (thrown) {
+      return new RefusingTarget(this.#desk.refusal(thrown, "open a store job"));
+    }
+    return openForCall(opening, () => new JobTarget(this.#desk, { namespace, job }));
+  }
+
+  /** Told by the host, every second or so. */
+  async disk({ freeBytes }: DiskReport): Promise<void> {
+    const blocks = this.env.BLOCKS.get(this.env.BLOCKS.idFromName(this.ctx.id.name ?? ""));
+    const space = await blocks.space();
+    this.#gauge.tell(freeBytes, space.freeBytes);
+    this.#store.diskFreeBytes = this.#gauge.freeBytes;
+  }
+
+  #makeDesk(): Desk {
+    const [store, log] = [this.#store, this.#log];
+    return {
+      store,
+      get durable() {
+        return log.durable;
+      },
+      committed: (position) => log.committed(position),
+      plan: () => store.plan(),
+      refusal: (thrown, attempted) => {
+        if (thrown instanceof IsolaError) return thrown;
+        log.fail(thrown);
+        return storageFault(thrown, attempted);
+      },
+      allow: (allowances) => {
+        this.#allowances = allowances;
+      },
+    };
+  }
+
+  #wrote(bytes: number): void {
+    this.#gauge.spend(bytes);
+    // The opening itself writes before there is a store.
+    const store = this.#store as Store | undefined;
+    if (store) store.diskFreeBytes = this.#gauge.freeBytes;
+  }
+
+  #wake(): void {
+    try {
+      this.#store.wake();
+    } catch (thrown) {
+      this.#log.fail(thrown);
+    }
+  }
+
+  /** H2; in a turn of its own, so that who waits for a commit is told first. */
+  #end(reason: unknown): void {
+    const text = reason instanceof Error ? (reason.stack ?? reason.message) : String(reason);
+    warn(`shard ${this.ctx.id.name ?? ""} ends and opens again: ${text}`);
+    afterThisTick(() => this.ctx.abort(storageFault(reason, "use the store").message));
+  }
+}
+
+function runQuery(
+  sql: SqlStorage,
+  query: string,
+  parameters: readonly SqlValue[],
+): Record<string, unknown>[] {
+  const rows = sql.exec<Record<string, SqlStorageValue>>(query, ...parameters).toArray();
+  for (const row of rows) {
+    for (const [name, value] of Object.entries(row)) {
+      if (value instanceof ArrayBuffer)
+        (row as Record<string, unknown>)[name] = new Uint8Array(value);
+    }
+  }
+  return rows;
+}
