@@ -49,9 +49,9 @@ export interface StoreBucket {
   /**
    * Stores a value under a key, over whatever is there.
    *
-   * @param value anything structured-clonable without functions, up to 32 MiB; `Uint8Array` and
-   * `ArrayBuffer`, up to 64 GiB, are kept as octets; a `ReadableStream` of bytes is read to its end
-   * and stored only then, with constant memory.
+   * @param value anything structured-clonable but undefined, without functions, up to 32 MiB;
+   * `Uint8Array` and `ArrayBuffer`, up to 64 GiB, are kept as octets; a `ReadableStream` of bytes
+   * is read to its end and stored only then, with constant memory.
    * @param options `persist`: survives the job, implies `durability: "disk"` (default false);
    * `ttlMs`: milliseconds to live, at least 1 (default: as long as the job); `idleMs`: without a
    * read or write (default: any); `ifAbsent`, `ifPresent`, `ifVersion`: stored only if so;

@@ -48,6 +48,8 @@ const PUT_OPTIONS = [
   "durability",
   "fence",
 ] as const;
+/** Undefined is what is not there. */
+const NOTHING = { kind: "undefined", path: "$" } as const;
 /** Pauses between two tries to get a lock: first and longest. */
 const LOCK_POLL_MS = { first: 2, longest: 50 };
 
@@ -132,7 +134,7 @@ class Bucket implements StoreBucket {
     next: unknown,
     options?: PutOptions,
   ): Promise<PutResult> {
-    checkValue(expected);
+    if (expected !== undefined) checkValue(expected);
     checkValue(next);
     const call = { op: "compareAndSet", ...this.#at(key), ...putOptions(options) } as const;
     const both = expected === undefined ? { next } : { expected, next };
@@ -284,7 +286,7 @@ function nameOf(what: string, name: unknown): string {
 }
 
 function checkValue(value: unknown): void {
-  const lost = findUncloneable(value);
+  const lost = value === undefined ? NOTHING : findUncloneable(value);
   if (!lost) return;
   throw invalid(
     "VALUE_INVALID",
