@@ -1,5 +1,6 @@
 /** Starts a platform in this process; the host does the work. */
 import type { Platform } from "../host/index.ts";
+import { bucketOf } from "./bucket-options.ts";
 import type { CommandContext } from "./command.ts";
 
 export type { Platform } from "../host/index.ts";
@@ -21,6 +22,12 @@ export async function startHere(context: CommandContext, isDev: boolean): Promis
     otlpEndpoint: context.option("otlpEndpoint"),
     otlpHeaders: context.option("otlpHeaders"),
     cellMemoryMb: context.option("cellMemoryMb"),
+    bucket: bucketOf(context),
+    storeRoom: {
+      memoryMb: context.option("storeMemoryMb"),
+      diskMb: context.option("storeDiskMb"),
+      coldMb: context.option("storeColdMb"),
+    },
     logLevel: context.option("logLevel"),
     onEvent: (event) => context.note(`isola: ${event.process}: ${event.text}`),
   });

@@ -7,6 +7,7 @@ import {
   type OptionName,
   type OptionSpec,
   flagOf,
+  isSecretOption,
   optionsOf,
   toIsolaError,
 } from "../contract/index.ts";
@@ -148,6 +149,7 @@ function addVerb(
   const names = new Map<string, OptionName>();
   for (const name of GLOBAL) names.set(toOption(name).attributeName(), name);
   for (const name of optionsOf(command.name)) {
+    if (isSecretOption(name)) continue;
     const option = toOption(name);
     names.set(option.attributeName(), name);
     built.addOption(option);
@@ -245,7 +247,8 @@ export function optionsList(): string {
     const others = [spec.environment, spec.file].flatMap((key) =>
       key === undefined ? [] : [`\`${key}\``],
     );
-    const names = [`\`${flag}\``, ...others].join(", ");
+    const flags = isSecretOption(name) ? [] : [`\`${flag}\``];
+    const names = [...flags, ...others].join(", ");
     const fallback = defaultText(spec) === "" ? "" : ` (${defaultText(spec)})`;
     return `- ${names}: ${spec.help}${fallback}. Of ${spec.commands.join(", ")}.`;
   });

@@ -105,7 +105,14 @@ export {
   type FoundOption,
   type ConfigFile,
 } from "./option-values.ts";
-export { OPTIONS, flagOf, optionsOf, type OptionSpec, type OptionName } from "./options.ts";
+export {
+  OPTIONS,
+  flagOf,
+  isSecretOption,
+  optionsOf,
+  type OptionSpec,
+  type OptionName,
+} from "./options.ts";
 export { RoutingTable, blockBoundMs, pickTarget } from "./routing-table.ts";
 export {
   type FunctionForm,

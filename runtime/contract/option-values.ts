@@ -7,7 +7,7 @@ import { DURATION_FORM, parseDurationMs } from "./durations.ts";
 import { type ErrorParts, IsolaError } from "./errors.ts";
 import { CONFIG_OPTIONS, type FunctionConfig, resolveConfig } from "./function-config.ts";
 import { isLabel } from "./ids.ts";
-import { OPTIONS, type OptionName, type OptionSpec, flagOf } from "./options.ts";
+import { OPTIONS, type OptionName, type OptionSpec, flagOf, isSecretOption } from "./options.ts";
 
 type KindOf<Spec> = Spec extends { readonly type: "integer" | "duration" }
   ? number
@@ -72,7 +72,7 @@ export function findOption<Name extends OptionName>(
     origin,
     source,
   });
-  const flag = sources.flags[name];
+  const flag = isSecretOption(name) ? undefined : sources.flags[name];
   if (flag !== undefined) {
     const source = `--${flagOf(name)}`;
     return give(readText(name, spec, flag, source), "flag", source);
@@ -137,8 +137,10 @@ function readTyped(
   const required = refusal(spec, given);
   if (required === undefined) return given;
   throw new IsolaError("USAGE", {
-    attempted: `use option --${flagOf(name)}`,
-    found: `${JSON.stringify(given) ?? typeof given} (${source})`,
+    attempted: isSecretOption(name) ? `use ${source}` : `use option --${flagOf(name)}`,
+    found: isSecretOption(name)
+      ? `${source}, which is not shown`
+      : `${JSON.stringify(given) ?? typeof given} (${source})`,
     required,
     fix: fixOf(name, spec, source),
     ...(location === undefined ? {} : { location }),
@@ -146,6 +148,7 @@ function readTyped(
 }
 
 function fixOf(name: OptionName, spec: OptionSpec, source: string): string {
+  if (isSecretOption(name)) return `correct ${source}`;
   const variable = spec.environment === undefined ? "" : `, ${spec.environment}`;
   const key = spec.file === undefined ? "" : `, ${spec.file} in isola.toml`;
   return `correct ${source}; the option is --${flagOf(name)}${variable}${key}`;

@@ -39,6 +39,8 @@ export interface TextOption extends OptionBase {
   /** What the pattern asks for, in words. */
   readonly form?: string;
   readonly default?: string;
+  /** Given by its variable alone: a command line and a file are read by others. */
+  readonly isSecret?: true;
 }
 
 /** May be given several times; in the environment separated by commas. */
@@ -74,6 +76,8 @@ export type OptionSpec =
   | DurationOption;
 
 const START = ["start", "dev"];
+/** Those that use, or look at, the bucket of the cold tier. */
+const BUCKET = [...START, "doctor"];
 const FUNCTION_VERBS = [
   "deploy",
   "list",
@@ -97,6 +101,7 @@ const REMOTE = [...IN_NAMESPACE, ...NAMESPACE_VERBS, "cells", "status"];
 const PRINTING = [...REMOTE.filter((verb) => verb !== "invoke"), "doctor", "init"];
 
 const PORT_MAX = 65_535;
+const MEBIBYTES_PER_TEBIBYTE = 1_024 * 1_024;
 const ADDRESS = /^[^\s/]+$/;
 const CIDR = /^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-f]*:[0-9a-f:.]*)\/\d{1,3}$/i;
 const HTTP_URL = /^https?:\/\/[^\s/]+\/?$/;
@@ -230,6 +235,106 @@ const PLATFORM_OPTIONS = {
     file: "platform.logLevel",
     help: "least level of the platform's own messages",
     commands: START,
+  },
+  storeMemoryMb: {
+    type: "integer",
+    unit: "MB",
+    min: 4,
+    max: 65_536,
+    default: 64,
+    environment: "ISOLA_STORE_MEMORY_MB",
+    file: "store.memoryMb",
+    help: "memory of the store in one shard",
+    commands: START,
+  },
+  storeDiskMb: {
+    type: "integer",
+    unit: "MB",
+    min: 1,
+    max: 64 * MEBIBYTES_PER_TEBIBYTE,
+    default: 4_096,
+    environment: "ISOLA_STORE_DISK_MB",
+    file: "store.diskMb",
+    help: "disk of the store in one shard",
+    commands: START,
+  },
+  storeColdMb: {
+    type: "integer",
+    unit: "MB",
+    min: 1,
+    max: 1_024 * MEBIBYTES_PER_TEBIBYTE,
+    default: MEBIBYTES_PER_TEBIBYTE,
+    environment: "ISOLA_STORE_COLD_MB",
+    file: "store.coldMb",
+    help: "what one shard of the store may hold in the bucket",
+    commands: START,
+  },
+  s3Endpoint: {
+    type: "text",
+    value: "url",
+    pattern: /^https?:\/\/[^\s?#@]+$/,
+    form: "an http or https address without credentials",
+    environment: "ISOLA_S3_ENDPOINT",
+    file: "s3.endpoint",
+    help: "S3-compatible server of the store's cold tier, addressed in path style",
+    defaultText: "none: disk is the last tier",
+    commands: BUCKET,
+  },
+  s3Bucket: {
+    type: "text",
+    value: "name",
+    pattern: /^[0-9A-Za-z][0-9A-Za-z._-]{1,254}$/,
+    form: "a bucket's name",
+    environment: "ISOLA_S3_BUCKET",
+    file: "s3.bucket",
+    help: "bucket of the cold tier; it must exist",
+    commands: BUCKET,
+  },
+  s3Region: {
+    type: "text",
+    value: "name",
+    pattern: /^[0-9A-Za-z-]+$/,
+    form: "a region's name",
+    default: "us-east-1",
+    environment: "ISOLA_S3_REGION",
+    file: "s3.region",
+    help: "region of the bucket, for signatures",
+    commands: BUCKET,
+  },
+  s3Prefix: {
+    type: "text",
+    value: "prefix",
+    pattern: /^[0-9A-Za-z._/-]{1,200}$/,
+    form: "at most 200 letters, digits and ._/-",
+    default: "isola/",
+    environment: "ISOLA_S3_PREFIX",
+    file: "s3.prefix",
+    help: "before every key in the bucket; an installation's own name follows",
+    commands: BUCKET,
+  },
+  s3AccessKeyId: {
+    type: "text",
+    value: "id",
+    isSecret: true,
+    environment: "ISOLA_S3_ACCESS_KEY_ID",
+    help: "who uses the bucket",
+    commands: BUCKET,
+  },
+  s3SecretAccessKey: {
+    type: "text",
+    value: "key",
+    isSecret: true,
+    environment: "ISOLA_S3_SECRET_ACCESS_KEY",
+    help: "its secret",
+    commands: BUCKET,
+  },
+  s3SessionToken: {
+    type: "text",
+    value: "token",
+    isSecret: true,
+    environment: "ISOLA_S3_SESSION_TOKEN",
+    help: "of temporary credentials",
+    commands: BUCKET,
   },
   dir: {
     type: "text",
@@ -394,6 +499,7 @@ const VERB_OPTIONS = {
   callsPerSecondMax: quota("calls a second; 0 = no bound"),
   inFlightMax: quota("calls in flight; 0 = no bound"),
   bundleTotalMaxBytes: quota("bytes of all bundles"),
+  storeMaxBytes: quota("bytes in the store; 0 = no bound"),
   role: {
     type: "choice",
     choices: ROLES,
@@ -428,6 +534,12 @@ function quota<Help extends string>(help: Help) {
 export function flagOf(name: OptionName): string {
   const { flag }: OptionSpec = OPTIONS[name];
   return flag ?? name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** True for what stands in the environment alone. */
+export function isSecretOption(name: OptionName): boolean {
+  const spec: OptionSpec = OPTIONS[name];
+  return spec.type === "text" && spec.isSecret === true;
 }
 
 /** Options that a verb takes, in the order of the table. */

@@ -9,6 +9,7 @@ import {
 } from "../contract/index.ts";
 import { CellProcess, WATCH_PERIODS } from "./cell-process.ts";
 import type { GatewayLink } from "./gateway-link.ts";
+import type { ShardBudgets } from "./shard-budgets.ts";
 import { type DedicatedSlots, dedicateSlots, formatDedicated, parseDedicated } from "./slots.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { Cancel } from "./system-timers.ts";
@@ -22,6 +23,8 @@ export interface FleetParts {
   readonly sharedCells: number;
   /** Shards of the installation, spread over the shared cells. */
   readonly shards: number;
+  readonly budgets: ShardBudgets;
+  readonly hasColdTier: boolean;
   readonly memoryMb: number;
   readonly link: GatewayLink;
 }
@@ -135,7 +138,7 @@ export class CellFleet {
   }
 
   #startCell(slot: number, namespace: string | undefined): Promise<void> {
-    const { around, code, memoryMb, shards } = this.#parts;
+    const { around, code, memoryMb, shards, budgets, hasColdTier } = this.#parts;
     const common = slot === PROBATION_SLOT ? "probation" : "shared";
     const role = namespace === undefined ? common : "dedicated";
     const cell = new CellProcess({
@@ -147,6 +150,8 @@ export class CellFleet {
         maxIsolates: LIMITS.isolatesPerCell,
         shards,
         ownShards: this.#shardsOf(slot),
+        budgets,
+        hasColdTier,
       },
       code,
       memoryMb,

@@ -3,18 +3,22 @@ import { CALL_HEADER, DEFAULT_COMPATIBILITY_DATE, LIMITS } from "../contract/ind
 import { type BindingSpec, type ConfigSpec, type ServiceSpec, type WorkerSpec } from "./capnp.ts";
 import { type Layout, allSlots } from "./layout.ts";
 import { SHARD_KEYS } from "./shard-files.ts";
+import type { ShardBudgets } from "./shard-budgets.ts";
 
 /** File beside each configuration that holds the worker's program. */
 export const MODULE_FILE = "main.js";
 
 /** Node's timers wrap workerd's and cost every call that arms a deadline a few microseconds. */
-const PLATFORM_FLAGS = ["enable_request_signal", "no_nodejs_global_timers"];
+export const PLATFORM_FLAGS = ["enable_request_signal", "no_nodejs_global_timers"];
 
 /** Variables that hand secrets to a process; they appear in no file. */
 export const ENVIRONMENT = {
   sealKey: "ISOLA_SEAL_KEY",
   adminToken: "ISOLA_ADMIN_TOKEN",
   mark: "ISOLA_MARK",
+  s3AccessKeyId: "ISOLA_S3_ACCESS_KEY_ID",
+  s3SecretAccessKey: "ISOLA_S3_SECRET_ACCESS_KEY",
+  s3SessionToken: "ISOLA_S3_SESSION_TOKEN",
 } as const;
 
 /** What the gateway's worker reads as SETTINGS. */
@@ -38,6 +42,10 @@ export interface CellSettings {
   readonly shards: number;
   /** Those that live in this cell. */
   readonly ownShards: readonly number[];
+  /** Of each of them. */
+  readonly budgets?: ShardBudgets;
+  /** Its socket leads to a bucket. */
+  readonly hasColdTier?: boolean;
 }
 
 /** Share of a cell's memory that one isolate's heap may take before V8 ends the process. */
@@ -137,10 +145,12 @@ function otlpNetwork(): ServiceSpec {
 /** A cell without shards has neither their classes nor a disk. */
 function shardObjects(
   layout: Layout,
-  { slot, ownShards }: CellSettings,
+  { slot, ownShards, hasColdTier = false }: CellSettings,
 ): { worker: Pick<WorkerSpec, "objects">; bindings: BindingSpec[]; services: ServiceSpec[] } {
   if (ownShards.length === 0) return { worker: {}, bindings: [], services: [] };
   const [shardKey, blocksKey] = SHARD_KEYS;
+  const socketPath = layout.cold(slot);
+  const cold: ServiceSpec[] = hasColdTier ? [{ kind: "external", name: "cold", socketPath }] : [];
   const classes = [
     { className: "Shard", uniqueKey: shardKey },
     { className: "Blocks", uniqueKey: blocksKey },
@@ -150,8 +160,9 @@ function shardObjects(
     bindings: [
       { kind: "objects", name: "SHARD", className: "Shard" },
       { kind: "objects", name: "BLOCKS", className: "Blocks" },
+      ...(hasColdTier ? [serviceBinding("COLD", "cold")] : []),
     ],
-    services: [{ kind: "disk", name: "state", path: layout.stateDir(`cell-${slot}`) }],
+    services: [{ kind: "disk", name: "state", path: layout.stateDir(`cell-${slot}`) }, ...cold],
   };
 }
 

@@ -39,6 +39,8 @@ interface PlatformFile {
   readonly sealKeyId: string;
   /** The registry has been written: from now on its absence is a loss. */
   readonly hasRegistry: boolean;
+  /** Random: tells its objects in a bucket from those of other installations. */
+  readonly installation: string;
 }
 
 export interface OpenData {
@@ -47,6 +49,7 @@ export interface OpenData {
   /** Base64 of 32 bytes. */
   readonly sealKey: string;
   readonly shards: number;
+  readonly installation: string;
   /** Says that the registry exists from now on. */
   keepRegistry(): void;
   /** Gives the lock back. With `undo`, also takes back what this start made (D2). */
@@ -98,7 +101,8 @@ export function openData(options: DataOptions): OpenData {
       file = { ...file, hasRegistry: true };
       writeWhole(layout.platformFile, `${JSON.stringify(file, undefined, 2)}\n`, 0o644);
     };
-    return { layout, adminToken, sealKey, shards: file.shards, keepRegistry, close };
+    const { shards, installation } = file;
+    return { layout, adminToken, sealKey, shards, installation, keepRegistry, close };
   } catch (error) {
     const inUse = error instanceof IsolaError && error.code === "DATA_IN_USE";
     close(!inUse);
@@ -177,12 +181,23 @@ function readPlatformFile(layout: Layout): PlatformFile | undefined {
     throw corrupt(layout.platformFile, `no JSON (${text.length} bytes)`, (error as Error).message);
   }
   const { format, shards, release = "?", sealKeyId, hasRegistry } = file;
+  // Data of before this release has none yet.
+  const { installation = newInstallation() } = file;
   if (format !== DATA_FORMAT) throw unknownFormat(layout, format, release);
   if (!Number.isInteger(shards) || typeof sealKeyId !== "string") {
     throw corrupt(layout.platformFile, "fields missing or of a wrong type");
   }
-  return { format, shards: shards ?? 1, release, sealKeyId, hasRegistry: hasRegistry === true };
+  return {
+    format,
+    shards: shards ?? 1,
+    release,
+    sealKeyId,
+    hasRegistry: hasRegistry === true,
+    installation,
+  };
 }
+
+const newInstallation = (): string => randomBytes(8).toString("hex");
 
 function unknownFormat(layout: Layout, format: unknown, release: string): IsolaError {
   return new IsolaError("DATA_VERSION", {
@@ -200,7 +215,8 @@ function mergePlatformFile(
 ): PlatformFile {
   const { release, shards } = options;
   if (known === undefined) {
-    return { format: DATA_FORMAT, shards, release, sealKeyId, hasRegistry: false };
+    const installation = newInstallation();
+    return { format: DATA_FORMAT, shards, release, sealKeyId, hasRegistry: false, installation };
   }
   return { ...known, release };
 }

@@ -5,6 +5,8 @@
 import { execFile } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { tryBucket } from "./bucket-trial.ts";
+import type { BucketOptions } from "./cold-process.ts";
 import { type Capabilities, findCapabilities, findProgram, works } from "./capabilities.ts";
 import { workerdPath } from "./release.ts";
 import { type Timers, systemTimers, within } from "./system-timers.ts";
@@ -22,6 +24,8 @@ export interface DoctorItem {
 
 export interface DoctorOptions {
   readonly dataDir: string;
+  /** Of the store's cold tier, if one is configured. */
+  readonly bucket?: BucketOptions | undefined;
 }
 
 /** How one thing is tried. */
@@ -175,6 +179,20 @@ function dataItem(dataDir: string): DoctorItem {
   }
 }
 
+function bucketItem(options: BucketOptions | undefined, outcome: string | undefined): DoctorItem {
+  const name = "cold tier";
+  if (options === undefined) return { name, ok: true, found: "none configured" };
+  const where = `${options.endpoint}, bucket ${options.bucket}`;
+  if (outcome === undefined) return { name, ok: true, found: `${where}: can be used` };
+  return {
+    name,
+    ok: false,
+    found: `${where}: ${outcome}`,
+    disables: "the store's third tier; a full disk refuses, and what is in the bucket waits",
+    fix: "correct ISOLA_S3_*, or what the credentials may do: list, read, write, delete",
+  };
+}
+
 /** Tries everything, each within its own limit; the order is that of the table. */
 export async function runDoctor(
   options: DoctorOptions,
@@ -190,5 +208,6 @@ export async function runDoctor(
       return ok ? { name, ok, found } : { name, ok, found: found ?? "missing", disables, fix };
     }),
   );
-  return [...items, dataItem(options.dataDir)];
+  const bucket = await within(timers, 4 * PROBE_BOUND_MS, tryBucket(options.bucket), "no answer");
+  return [...items, bucketItem(options.bucket, bucket), dataItem(options.dataDir)];
 }

@@ -1,15 +1,15 @@
 /**
  * Where everything lies in the data directory, and who may open it.
  *
- * L1 A cell enters only `cell-<slot>/` (its own sockets), `supply-<slot>/` and `egress/`; never
- *    `gateway/` (control) or `host/`. With users of their own the kernel holds this: directories
+ * L1 A cell enters only `cell-<slot>/` (its own sockets), `supply-<slot>/`, `cold-<slot>/` and
+ *    `egress/`; never `gateway/`, `cold/` (control) or `host/`. With users of their own the kernel holds this: directories
  *    are closed to others, and the group that is let in is the one peer's.
  * L2 Secrets (`admin-token`, the seal key, `logs/`) belong to the platform's own user alone.
  */
 import { join } from "node:path";
 import { PROBATION_SLOT } from "../contract/index.ts";
 
-export type ProcessName = "gateway" | "egress" | `cell-${number}`;
+export type ProcessName = "gateway" | "egress" | "cold" | `cell-${number}`;
 
 /** First user id of the platform's processes; each gets one of its own above it. */
 export const DEFAULT_USER_BASE = 64_000;
@@ -28,6 +28,12 @@ export interface Identity {
 const GATEWAY_OFFSET = 100;
 const EGRESS_OFFSET = 101;
 const CELLS_GROUP_OFFSET = 102;
+const COLD_OFFSET = 103;
+const TRUSTED_OFFSETS = {
+  gateway: GATEWAY_OFFSET,
+  egress: EGRESS_OFFSET,
+  cold: COLD_OFFSET,
+} as const;
 
 export function slotOf(name: ProcessName): number | undefined {
   return name.startsWith("cell-") ? Number(name.slice("cell-".length)) : undefined;
@@ -35,12 +41,11 @@ export function slotOf(name: ProcessName): number | undefined {
 
 /** User and groups of a process. A cell is also in the group that may reach the egress. */
 export function identityOf(name: ProcessName, users: Users): Identity {
-  const slot = slotOf(name);
-  if (slot !== undefined) {
-    const uid = users.base + slot;
+  if (name !== "gateway" && name !== "egress" && name !== "cold") {
+    const uid = users.base + (slotOf(name) ?? 0);
     return { uid, gid: uid, groups: [users.base + CELLS_GROUP_OFFSET] };
   }
-  const uid = users.base + (name === "gateway" ? GATEWAY_OFFSET : EGRESS_OFFSET);
+  const uid = users.base + TRUSTED_OFFSETS[name];
   return { uid, gid: uid, groups: [] };
 }
 
@@ -114,6 +119,13 @@ export class Layout {
   egress(): string {
     return join(this.socketRoot, "egress", "egress.sock");
   }
+  cold(slot: number): string {
+    return join(this.socketRoot, `cold-${String(slot)}`, "cold.sock");
+  }
+  /** Where the host asks the cold tier's process whether it serves. */
+  coldControl(): string {
+    return join(this.socketRoot, "cold", "control.sock");
+  }
   /** In the host's own folder: nobody else opens it by name. */
   outputPipe(name: ProcessName): string {
     return join(this.runDir, "host", `${name}.out`);
@@ -146,23 +158,28 @@ export function socketDirectories(
 ): readonly DirectoryRule[] {
   const at = (name: string): string => join(layout.runDir, name);
   if (users === undefined) {
-    const names = ["gateway", "egress", "host"];
-    const perSlot = slots.flatMap((slot) => [`cell-${String(slot)}`, `supply-${String(slot)}`]);
+    const names = ["gateway", "egress", "cold", "host"];
+    const perSlot = slots.flatMap((slot) =>
+      ["cell", "supply", "cold"].map((name) => `${name}-${String(slot)}`),
+    );
     return [...names, ...perSlot].map((name) => ({ path: at(name), mode: 0o700 }));
   }
   const gateway = identityOf("gateway", users);
   const egress = identityOf("egress", users);
+  const cold = identityOf("cold", users);
   // Sockets take the directory's group, so the one peer named here can connect and nobody else.
   const mode = SET_GROUP | 0o710;
   return [
     { path: at("gateway"), mode: 0o700, uid: gateway.uid, gid: gateway.gid },
     { path: at("egress"), mode, uid: egress.uid, gid: users.base + CELLS_GROUP_OFFSET },
+    { path: at("cold"), mode: 0o700, uid: cold.uid, gid: cold.gid },
     { path: at("host"), mode, gid: gateway.gid },
     ...slots.flatMap((slot) => {
       const cell = identityOf(`cell-${slot}`, users);
       return [
         { path: at(`cell-${String(slot)}`), mode, uid: cell.uid, gid: gateway.gid },
         { path: at(`supply-${String(slot)}`), mode, uid: gateway.uid, gid: cell.gid },
+        { path: at(`cold-${String(slot)}`), mode, uid: cold.uid, gid: cell.gid },
       ];
     }),
   ];

@@ -22,6 +22,7 @@ import { type Capabilities, findCapabilities } from "./capabilities.ts";
 import { CellFleet } from "./cell-fleet.ts";
 import { Cgroups } from "./cgroup.ts";
 import { ENVIRONMENT, egressConfig, gatewayConfig } from "./config.ts";
+import { type BucketOptions, bucketEnvironment, coldConfig, placeOf } from "./cold-process.ts";
 import { type OpenData, applyDirectoryRules, openData } from "./data-directory.ts";
 import { watchDisconnects } from "./disconnects.ts";
 import { GatewayLink } from "./gateway-link.ts";
@@ -32,6 +33,7 @@ import { diskFree, metricsOf } from "./metering.ts";
 import { ListeningPort } from "./ports.ts";
 import { ProcessLog } from "./process-log.ts";
 import { readRelease, workerdPath } from "./release.ts";
+import { type StoreRoom, budgetsOf } from "./shard-budgets.ts";
 import { placeShards } from "./shard-files.ts";
 import type { SupervisedProcess } from "./supervised-process.ts";
 import type { PlatformEvent, Surroundings } from "./surroundings.ts";
@@ -66,6 +68,10 @@ export interface PlatformOptions {
   readonly otlpHeaders?: string | undefined;
   /** @default 1024 */
   readonly cellMemoryMb?: number;
+  /** Bucket of the store's third tier. @default none: disk is the last one */
+  readonly bucket?: BucketOptions | undefined;
+  /** Of each shard. */
+  readonly storeRoom?: StoreRoom;
   /** Least level of what `onEvent` gets. @default "info" */
   readonly logLevel?: LogLevel;
   readonly onEvent?: (event: PlatformEvent) => void;
@@ -136,6 +142,8 @@ export async function startPlatformWith(
     throw error;
   }
 }
+
+type Program = "gateway" | "egress" | "cold" | "cell";
 
 interface Derived {
   readonly cells: number;
@@ -211,6 +219,8 @@ class RunningPlatform {
     });
     const egress = this.#makeEgress(around, programs.egress);
     await this.#startTrusted(egress);
+    const cold = this.#makeCold(around, programs.cold);
+    if (cold !== undefined) await this.#startTrusted(cold);
     const gateway = this.#makeGateway(around, programs.gateway);
     await this.#startTrusted(gateway);
     this.#data.keepRegistry();
@@ -262,14 +272,14 @@ class RunningPlatform {
     if (layout.socketRoot !== layout.runDir) rmSync(layout.socketRoot, { force: true });
   }
 
-  async #bundleAll(): Promise<Readonly<Record<"gateway" | "egress" | "cell", string>>> {
-    const [gateway, egress, cell] = await Promise.all(
-      (["gateway", "egress", "cell"] as const).map(async (name) => {
+  async #bundleAll(): Promise<Readonly<Record<Program, string>>> {
+    const [gateway, egress, cold, cell] = await Promise.all(
+      (["gateway", "egress", "cold", "cell"] as const).map(async (name) => {
         const { code } = await this.#parts.bundle(name);
         return code;
       }),
     );
-    return { gateway: gateway ?? "", egress: egress ?? "", cell: cell ?? "" };
+    return { gateway: gateway ?? "", egress: egress ?? "", cold: cold ?? "", cell: cell ?? "" };
   }
 
   async #surround(): Promise<Surroundings> {
@@ -305,6 +315,8 @@ class RunningPlatform {
       code,
       sharedCells: this.#derived.cells,
       shards: this.#data.shards,
+      budgets: budgetsOf(this.#options.storeRoom ?? {}),
+      hasColdTier: this.#options.bucket !== undefined,
       memoryMb: this.#options.cellMemoryMb ?? DEFAULT_CELL_MEMORY_MB,
       link: this.#link,
     });
@@ -323,6 +335,34 @@ class RunningPlatform {
             config: egressConfig(layout, this.#options.allowPrivate ?? []),
             code,
             environment: certificateEnvironment(layout),
+            withoutNetwork: false,
+            experimental: false,
+          },
+          around,
+        ),
+      probe: () => answers(client),
+      changed: () => client.reset(),
+    });
+  }
+
+  /** Undefined where no bucket is configured. The bucket itself may be away at any time. */
+  #makeCold(around: Surroundings, code: string): SupervisedProcess | undefined {
+    const { layout } = around;
+    const { bucket } = this.#options;
+    if (bucket === undefined) return undefined;
+    const place = placeOf(bucket, this.#data.installation);
+    const sizes = { cells: this.#derived.cells, shards: this.#data.shards };
+    const client = new UnixClient(layout.coldControl());
+    return trustedProcess({
+      name: "cold",
+      around,
+      prepare: async () =>
+        prepareWorkerd(
+          {
+            name: "cold",
+            config: coldConfig(layout, place, sizes),
+            code,
+            environment: { ...certificateEnvironment(layout), ...bucketEnvironment(bucket) },
             withoutNetwork: false,
             experimental: false,
           },

@@ -13,6 +13,7 @@ export const WORKER_ENTRIES = {
   gateway: "runtime/gateway/entry.worker.ts",
   cell: "runtime/cell/entry.worker.ts",
   egress: "runtime/gateway/egress.worker.ts",
+  cold: "runtime/gateway/cold.worker.ts",
   collapsed: "runtime/collapsed/entry.worker.ts",
 } as const;
 

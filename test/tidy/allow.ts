@@ -25,6 +25,7 @@ export const MAY_THROW_BARE_ERRORS: Allowed = {
 /** May export by default, besides entries, functions and configurations. */
 export const MAY_EXPORT_DEFAULT: Allowed = {
   "runtime/gateway/egress.worker.ts": "the entry of the egress worker",
+  "runtime/gateway/cold.worker.ts": "the entry of the cold tier's worker",
 };
 
 /** READMEs that are reference documents and so may be longer than 20 lines. */

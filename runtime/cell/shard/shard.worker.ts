@@ -18,12 +18,13 @@ import {
   type StoreTarget,
   systemClock,
 } from "../../contract/index.ts";
-import { Store } from "../../../store/index.ts";
+import { type Budgets, Store } from "../../../store/index.ts";
 import { RefusingTarget, openForCall } from "../call-store-target.worker.ts";
 import { warn } from "../stdout.worker.ts";
 import { decodeValue, encodeValue } from "../value-codec.ts";
 import { BlockClient } from "./block-client.worker.ts";
 import type { Blocks } from "./blocks.worker.ts";
+import { coldTierOf } from "./cold-tier.worker.ts";
 import { CommitLog } from "./commit-log.ts";
 import { DiskGauge } from "./disk-gauge.ts";
 import { storageFault } from "./storage-fault.ts";
@@ -32,6 +33,9 @@ import { ActorTimers, afterThisTick } from "./system-timers.worker.ts";
 
 interface ShardEnv {
   readonly BLOCKS: DurableObjectNamespace<Blocks>;
+  /** Leads to the bucket of the cold tier, where one is configured. */
+  readonly COLD?: Fetcher;
+  readonly CELL?: { readonly budgets?: Partial<Budgets> };
 }
 
 export class Shard extends DurableObject<ShardEnv> implements ShardActor {
@@ -62,6 +66,8 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
       () => clock.now(),
       () => this.#wake(),
     );
+    const shard = Number((ctx.id.name ?? "").slice("shard-".length));
+    const cold = coldTierOf(env.COLD, shard);
     this.#store = new Store(
       {
         sql: this.#log,
@@ -70,8 +76,12 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
         timers,
         blocks: new BlockClient(() => BLOCKS.get(blocksId), wrote),
         codec: { encode: encodeValue, decode: decodeValue },
+        ...(cold ? { cold } : {}),
       },
-      { namespaceBytes: (namespace) => this.#allowances[namespace] ?? 0 },
+      {
+        ...env.CELL?.budgets,
+        namespaceBytes: (namespace) => this.#allowances[namespace] ?? 0,
+      },
     );
     this.#desk = this.#makeDesk();
     this.ctx.waitUntil(this.#store.swept);

@@ -1,3 +1,4 @@
+import { bucketOf } from "../bucket-options.ts";
 import type { Command } from "../command.ts";
 import { fields } from "../render/text.ts";
 
@@ -6,7 +7,7 @@ export const doctorCommand: Command = {
   summary: "say what this system has and lacks, what that disables, and what installs it",
   async run(context) {
     const { runDoctor } = await import("../../host/index.ts");
-    const looking = runDoctor({ dataDir: context.dataDir });
+    const looking = runDoctor({ dataDir: context.dataDir, bucket: bucketOf(context) });
     const items = await context.progress("looking around", looking);
     context.show({ items }, () =>
       fields(
