@@ -4,7 +4,7 @@ import type { ErrorCode } from "./errors.ts";
 import type { FunctionConfig, ResolvedConfig } from "./function-config.ts";
 import type { Quotas } from "./limits.ts";
 import type { CellPlacement, FunctionForm } from "./routing.ts";
-import type { StoreJobInfo } from "./store-api.ts";
+import type { StoreJobInfo, StoreTierBytes } from "./store-api.ts";
 
 /** Each role includes those before it. */
 export const ROLES = ["read", "operate", "deploy", "admin"] as const;
@@ -135,8 +135,27 @@ export interface UsageReport {
   readonly namespace: string;
   readonly sinceMs: number;
   readonly untilMs: number;
+  readonly store: StoreUsageReport;
   readonly total: UsageRow;
   readonly functions: readonly UsageRow[];
+}
+
+/** What a namespace has in the store, and had since `sinceMs`. */
+export interface StoreUsageReport {
+  /** Now, by tier. */
+  readonly bytes: StoreTierBytes;
+  /** Now, each value once: what the quota is about. */
+  readonly heldBytes: number;
+  /** 0 = no bound. */
+  readonly quotaBytes: number;
+  /** Sum of the shards' own marks, each since its cell started. */
+  readonly highWaterBytes: StoreTierBytes;
+  /** Most that was seen held at once since `sinceMs`. */
+  readonly heldMaxBytes: number;
+  readonly byteSeconds: StoreTierBytes;
+  readonly operations: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
 }
 
 /** `GET /v1/status`. */

@@ -162,6 +162,11 @@ export const DEFAULT_QUOTAS = {
   callsPerSecondMax: 0,
   /** Calls in flight; 0 = no bound. Beyond: `RATE_LIMITED`. */
   inFlightMax: 0,
+  /**
+   * Bytes of all values in the store, whatever tier holds them; 0 = no bound. Beyond:
+   * `QUOTA_EXCEEDED`. Shards are told every few seconds what the others hold.
+   */
+  storeMaxBytes: 0,
 } as const;
 
 export type Quotas = { -readonly [K in keyof typeof DEFAULT_QUOTAS]: number };

@@ -50,6 +50,7 @@ export interface NamespaceRoute {
   readonly cells: CellPlacement;
   readonly callsPerSecondMax: number;
   readonly inFlightMax: number;
+  readonly storeMaxBytes: number;
 }
 
 /** A change as the registry announces it. Missing fields did not change. */

@@ -10,8 +10,10 @@ import {
   type Quotas,
 } from "../contract/index.ts";
 import { importSealKey, makeToken, sealSecret } from "../registry/index.ts";
+import { gatewayOf } from "./gateway.worker.ts";
 import { askHost } from "./ask-host.worker.ts";
 import { type AdminCall, type AdminRoute, items, json, noContent } from "./admin-route.worker.ts";
+import { listJobs } from "./list-jobs.worker.ts";
 import { readJson } from "./request-body.ts";
 import {
   confidential,
@@ -23,6 +25,7 @@ import {
   record,
   text,
 } from "./request-fields.ts";
+import type { StoreMeter } from "./store-meter.worker.ts";
 
 const QUOTA_MAX = 2 ** 48;
 const SECRET_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
@@ -33,6 +36,7 @@ const quotas = record({
   bundleTotalMaxBytes: optional(integer(0, QUOTA_MAX)),
   callsPerSecondMax: optional(integer(0, QUOTA_MAX)),
   inFlightMax: optional(integer(0, QUOTA_MAX)),
+  storeMaxBytes: optional(integer(0, QUOTA_MAX)),
 } satisfies Record<keyof Quotas, unknown>);
 
 /** Routes below `/v1`. */
@@ -76,7 +80,11 @@ async function createNamespace(call: AdminCall, body: NamespaceBody): Promise<un
   }
   try {
     const input = { namespace, cells: placement, quotas: body.quotas ?? {} };
-    return (await state.change("createNamespace", input, background)).value;
+    // What a former namespace of that name stored is nobody's to inherit.
+    await storeOf(call).finishEnding(namespace);
+    const { value } = await state.change("createNamespace", input, background);
+    await tellQuota(call, body);
+    return value;
   } catch (thrown) {
     if (placement === "dedicated" && !state.table.namespace(namespace)) {
       background.waitUntil(dedicate(call, namespace, 0));
@@ -114,8 +122,10 @@ export const NAMESPACE_ROUTES: readonly AdminRoute[] = [
       await state.ready();
       const isDedicated = state.table.namespace(namespace)?.cells === "dedicated";
       const force = queryFlag(call.query, "force");
+      if (!force) await refuseJobs(call);
       await state.change("removeNamespace", { namespace, force }, background);
       state.authority.forget();
+      await storeOf(call).endNamespace(namespace);
       if (isDedicated) background.waitUntil(dedicate(call, namespace, 0));
       return noContent();
     },
@@ -133,10 +143,34 @@ async function updateNamespace(
   const placement = body.cells === undefined ? {} : { cells: body.cells };
   const input = { namespace, ...placement, quotas: body.quotas ?? {} };
   const { value } = await state.change("updateNamespace", input, background);
+  await tellQuota(call, body);
   if (before === "dedicated" && value.cells === "shared") {
     background.waitUntil(dedicate(call, namespace, 0));
   }
   return value;
+}
+
+/** Shards learn of quotas by the gateway's questions: the next one is due now. */
+async function tellQuota(call: AdminCall, body: Pick<NamespaceBody, "quotas">): Promise<void> {
+  if (body.quotas?.storeMaxBytes === undefined) return;
+  await storeOf(call).collect();
+}
+
+function storeOf({ state }: AdminCall): StoreMeter {
+  return gatewayOf(() => state.bindings).store;
+}
+
+/** @throws IsolaError `CONFLICT` while the store holds anything of the namespace's. */
+async function refuseJobs(call: AdminCall): Promise<void> {
+  const { items: jobs } = await listJobs(call.state, call.namespace);
+  const { length } = jobs.filter((job) => job.endedAtMs === undefined || job.objects > 0);
+  if (length === 0) return;
+  throw new IsolaError("CONFLICT", {
+    attempted: `remove namespace ${call.namespace}`,
+    found: `${length} store job${length === 1 ? "" : "s"} in it`,
+    required: "an empty namespace",
+    fix: "end its jobs first, or force the removal",
+  });
 }
 
 function exists(namespace: string): IsolaError {

@@ -9,6 +9,7 @@ import {
 } from "../contract/index.ts";
 import { askHost } from "./ask-host.worker.ts";
 import { type AdminCall, type AdminRoute, items, json, noContent } from "./admin-route.worker.ts";
+import { gatewayOf } from "./gateway.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
 
 /** A cell that does not answer a scrape by then is shown without its own figures. */
@@ -79,6 +80,8 @@ export async function metricsResponse(state: GatewayState): Promise<Response> {
     name,
     quarantined: targets.some((target) => target.quarantined),
   }));
+  const { store } = gatewayOf(() => state.bindings);
+  const shards = await store.collect();
   const { inFlight, queued } = state.load();
   const text = state.hub.metricsText({
     version: settings.version,
@@ -88,6 +91,7 @@ export async function metricsResponse(state: GatewayState): Promise<Response> {
     cells,
     processes: state.hostMetrics.processes,
     functions,
+    shards,
     ...(state.exporter ? { spanExport: state.exporter.stats } : {}),
   });
   const headers = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };

@@ -5,11 +5,10 @@ import {
   newJobId,
   toIsolaError,
   type StoreJobInfo,
-  type StoreJobList,
 } from "../contract/index.ts";
 import { OBJECT_ROUTES } from "./admin-objects.worker.ts";
 import { type AdminCall, type AdminRoute, json, noContent } from "./admin-route.worker.ts";
-import { askShard, shardsOf, slotOf } from "./ask-shard.worker.ts";
+import { askShard, shardsOf } from "./ask-shard.worker.ts";
 import { readJson } from "./request-body.ts";
 import {
   flag,
@@ -21,7 +20,7 @@ import {
   record,
   text,
 } from "./request-fields.ts";
-import type { GatewayState } from "./state.worker.ts";
+import { listJobs } from "./list-jobs.worker.ts";
 import { askJob, requireNamespace } from "./job-call.worker.ts";
 import { checkLength, checkQuery, queryNumber } from "./store-request.ts";
 
@@ -47,7 +46,11 @@ export const STORE_ROUTES: readonly AdminRoute[] = [
     method: "GET",
     path: "/store/jobs",
     needs: "read",
-    handle: async (call) => json(await listJobs(call)),
+    handle: async ({ state, namespace, query }) => {
+      checkQuery(query, []);
+      requireNamespace(state, namespace);
+      return json(await listJobs(state, namespace));
+    },
   },
   {
     method: "POST",
@@ -97,34 +100,6 @@ export const STORE_ROUTES: readonly AdminRoute[] = [
   },
   ...OBJECT_ROUTES,
 ];
-
-/** Jobs of every shard; a shard that is down is named, not passed over. */
-async function listJobs(call: AdminCall): Promise<StoreJobList> {
-  const { state, namespace } = call;
-  checkQuery(call.query, []);
-  requireNamespace(state, namespace);
-  const answers = await Promise.all(
-    shardsOf(state).map(async (shard) => {
-      const question = { shard, namespace, job: "", call: { op: "jobs" } } as const;
-      return askShard<"jobs">(state, question).then(
-        ({ answer }) => ({ items: answer.jobs, missing: [] }),
-        (thrown: unknown) => ({ items: [], missing: [missingShard(state, shard, thrown)] }),
-      );
-    }),
-  );
-  const jobs = answers.flatMap(({ items }): readonly StoreJobInfo[] => items);
-  const items = jobs.toSorted((a, b) => a.createdAtMs - b.createdAtMs);
-  return { items, missing: answers.flatMap(({ missing }) => missing) };
-}
-
-function missingShard(
-  state: GatewayState,
-  shard: number,
-  thrown: unknown,
-): StoreJobList["missing"][number] {
-  const { code, message } = toIsolaError(thrown, "list the jobs of a shard");
-  return { shard, cell: slotOf(state, shard), code, message };
-}
 
 /** A new job goes to a shard by chance, and past those that are down. */
 async function createJob(call: AdminCall): Promise<StoreJobInfo> {

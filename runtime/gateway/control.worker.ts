@@ -11,12 +11,14 @@ import {
 import type { Dispatcher } from "./dispatcher.worker.ts";
 import { reportBug } from "./report-bug.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
+import type { StoreMeter } from "./store-meter.worker.ts";
 import type { SuspectNews } from "./suspects.ts";
 import { sleep } from "./system-timers.worker.ts";
 
 export interface ControlParts {
   readonly state: GatewayState;
   readonly dispatcher: Dispatcher;
+  readonly store: StoreMeter;
 }
 
 /** Longest that the end of a platform waits for its trace collector. */
@@ -49,7 +51,12 @@ async function route(
       state.cells.apply(await request.json<CellsReport>());
       dispatcher.admission.pumpAll();
       ctx.waitUntil(
-        Promise.all([state.deliverLater(), tellSuspects(parts, dispatcher.suspects.tell())]),
+        Promise.all([
+          state.deliverLater(),
+          tellSuspects(parts, dispatcher.suspects.tell()),
+          // A shard that opened anew knows no quotas.
+          parts.store.collect(),
+        ]),
       );
       return noContent();
     case GATEWAY_CONTROL.verdict:
@@ -126,11 +133,12 @@ function parseSuspectKey(
 }
 
 /** New calls are refused; those in flight end, or the bound does. Usage is on disk afterwards. */
-async function drain({ state, dispatcher }: ControlParts): Promise<void> {
+async function drain({ state, dispatcher, store }: ControlParts): Promise<void> {
   dispatcher.isDraining = true;
   const untilMs = state.clock.now() + LIMITS.drainMs;
   while (dispatcher.inFlight.size > 0 && state.clock.now() < untilMs) await sleep(50);
-  await state.persistUsage();
+  await store.collect();
+  await Promise.all([state.persistUsage(), store.keep()]);
   if (state.exporter) await Promise.race([state.exporter.flush(), sleep(LAST_EXPORT_MS)]);
 }
 

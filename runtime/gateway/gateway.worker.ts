@@ -9,6 +9,7 @@ import type { GatewayBindings } from "./bindings.worker.ts";
 import type { ControlParts } from "./control.worker.ts";
 import { Dispatcher } from "./dispatcher.worker.ts";
 import { gatewayState } from "./state.worker.ts";
+import { StoreMeter } from "./store-meter.worker.ts";
 
 let parts: ControlParts | undefined;
 
@@ -39,7 +40,9 @@ function compose(bindings: GatewayBindings): ControlParts {
     queued: dispatcher.admission.queued,
     isDraining: dispatcher.isDraining,
   });
-  return { state, dispatcher };
+  const store = new StoreMeter(state);
+  state.meterStore = () => store.settle();
+  return { state, dispatcher, store };
 }
 
 /** Longest that a slow cell is waited for; it is not dead then. */

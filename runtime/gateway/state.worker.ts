@@ -77,6 +77,8 @@ export class GatewayState {
   readonly spreader: Spreader;
   /** Set by the hot path; what `/v1/status` and `/metrics` show. */
   load: () => GatewayLoad = () => ({ inFlight: 0, queued: 0, isDraining: false });
+  /** Set where the shards are asked. */
+  meterStore: () => Promise<void> = async () => undefined;
   /** As the host last reported them. */
   hostMetrics: HostMetrics = { processes: [] };
   /** Sends spans where an endpoint is set. */
@@ -205,7 +207,13 @@ export class GatewayState {
   async #housekeepLater(): Promise<void> {
     await sleep(HOUSEKEEPING_MS);
     this.#housekeptAtMs = 0;
-    await Promise.allSettled([this.persistUsage(), this.refresh(), this.#sweepOnce()]);
+    const work = [this.persistUsage(), this.meterStore(), this.refresh(), this.#sweepOnce()];
+    await Promise.allSettled(work);
+  }
+
+  /** A change that concerns no cell. */
+  async note<K extends ChangeName>(name: K, input: Parameters<Changes[K]>[0]): Promise<void> {
+    this.take((await this.registry.change(name, input, this.#sequence)).update);
   }
 
   /** Hands usage to the registry (N3). */
@@ -213,8 +221,7 @@ export class GatewayState {
     const entries = this.hub.usage.drain();
     if (entries.length === 0) return;
     try {
-      const changed = await this.registry.change("addUsage", { entries }, this.#sequence);
-      this.take(changed.update);
+      await this.note("addUsage", { entries });
     } catch {
       this.hub.usage.restore(entries);
     }

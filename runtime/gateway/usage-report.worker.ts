@@ -1,5 +1,6 @@
 /** Usage of a namespace: what the registry keeps and what the hub has not handed over yet. */
-import type { UsageReport, UsageRow } from "../contract/index.ts";
+import type { StoreUsageReport, UsageReport, UsageRow } from "../contract/index.ts";
+import { gatewayOf } from "./gateway.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
 
 const HOUR_MS = 60 * 60 * 1_000;
@@ -19,7 +20,23 @@ export async function usageReport(
   }
   const functions = [...rows.values()].sort((a, b) => (a.function < b.function ? -1 : 1));
   const total = functions.reduce((sum, row) => addUsage(sum, row), emptyRow(""));
-  return { namespace, sinceMs: fromMs, untilMs: state.clock.now(), total, functions };
+  const store = await storeReport(state, namespace, fromMs);
+  return { namespace, sinceMs: fromMs, untilMs: state.clock.now(), store, total, functions };
+}
+
+/** The registry adds up what was collected a moment ago, so the report is of now. */
+async function storeReport(
+  state: GatewayState,
+  namespace: string,
+  sinceMs: number,
+): Promise<StoreUsageReport> {
+  const { store } = gatewayOf(() => state.bindings);
+  await store.collect();
+  await store.keep();
+  const sums = await state.registry.read("storeUsage", { namespace, sinceMs });
+  const { bytes, heldBytes, highWaterBytes } = state.hub.store.totals(namespace);
+  const quotaBytes = state.table.namespace(namespace)?.storeMaxBytes ?? 0;
+  return { bytes, heldBytes, quotaBytes, highWaterBytes, ...sums };
 }
 
 function addRow(rows: Map<string, UsageRow>, row: UsageRow): void {

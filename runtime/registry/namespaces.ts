@@ -105,6 +105,7 @@ export function removeNamespace(scope: Scope, input: Input<"removeNamespace">): 
   db.all(STATEMENTS.secretUseDeleteAll, namespace);
   db.all(STATEMENTS.tokenDeleteAll, namespace);
   db.all(STATEMENTS.usageDeleteAll, namespace);
+  db.all(STATEMENTS.storeUsageDeleteAll, namespace);
   db.all(STATEMENTS.namespaceDelete, namespace);
   scope.dropNamespace(namespace);
   return null;

@@ -15,6 +15,8 @@ import type {
   RoutingChange,
   RoutingSnapshot,
   SecretSummary,
+  StoreTierBytes,
+  StoreUsage,
   TokenSummary,
   UsageRow,
   VersionSummary,
@@ -65,6 +67,23 @@ export interface UsageEntry {
   readonly bytesOut: number;
 }
 
+/** Usage of the store over some hours. */
+export interface StoreUsageSum {
+  readonly byteSeconds: StoreTierBytes;
+  readonly operations: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** Most that was seen held at once. */
+  readonly heldMaxBytes: number;
+}
+
+/** Counters of one shard, of one epoch. */
+export interface ShardCounters {
+  readonly shard: number;
+  readonly epoch: number;
+  readonly namespaces: Readonly<Record<string, StoreUsage>>;
+}
+
 export interface StoredToken extends TokenSummary {
   readonly namespace: string;
   readonly hash: string;
@@ -107,6 +126,7 @@ export interface Reads {
   tokens(input: { namespace: string }): TokenSummary[];
   token(input: { id: string }): StoredToken | null;
   usage(input: { namespace: string; sinceMs: number }): UsageRow[];
+  storeUsage(input: { namespace: string; sinceMs: number }): StoreUsageSum;
   /** Those of `bundles` that no version names. */
   unnamedBundles(input: { bundles: readonly string[] }): string[];
 }
@@ -143,6 +163,7 @@ export interface Changes {
   }): TokenSummary;
   removeToken(input: { namespace: string; id: string }): null;
   addUsage(input: { entries: readonly UsageEntry[] }): null;
+  addStoreUsage(input: { reports: readonly ShardCounters[] }): null;
 }
 
 export type ReadName = keyof Reads;

@@ -25,6 +25,7 @@ import { MIGRATIONS, STATEMENTS, TABLES, migrationStatement } from "./schema.ts"
 import { Scope } from "./scope.ts";
 import * as secrets from "./secrets.ts";
 import { Database, type Sql } from "./sql.ts";
+import * as storeUsage from "./store-usage.ts";
 
 type Handler<F extends (input: never) => unknown, Over> = (
   over: Over,
@@ -45,6 +46,7 @@ const CHANGES: { readonly [K in ChangeName]: Handler<Changes[K], Scope> } = {
   createToken: namespaces.createToken,
   removeToken: namespaces.removeToken,
   addUsage: namespaces.addUsage,
+  addStoreUsage: storeUsage.addStoreUsage,
 };
 
 /** Changes remembered in memory; who is further behind gets the whole. */
@@ -80,6 +82,7 @@ export class RegistryCore {
     tokens: namespaces.listTokens,
     token: namespaces.findToken,
     usage: namespaces.readUsage,
+    storeUsage: storeUsage.readStoreUsage,
     unnamedBundles: (db, { bundles }) =>
       bundles.filter((hash) => db.first(STATEMENTS.bundleNamed, hash) === undefined),
   };
@@ -141,7 +144,9 @@ export class RegistryCore {
     const present = this.#tables();
     const missing = TABLES.filter((table) => !present.has(table));
     if (missing.length > 0) throw damagedFile(this.#file, `no table ${missing.join(", ")}`);
-    this.#db.all(STATEMENTS.usageExpire, this.#clock.now() - LIMITS.usageKeptMs);
+    const expiredMs = this.#clock.now() - LIMITS.usageKeptMs;
+    this.#db.all(STATEMENTS.usageExpire, expiredMs);
+    this.#db.all(STATEMENTS.storeUsageExpire, expiredMs);
   }
 
   #tables(): Set<string> {

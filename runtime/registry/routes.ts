@@ -93,9 +93,16 @@ function revisionOf(db: Database, namespace: string): number {
 }
 
 function toNamespaceRoute(row: NamespaceRow, revision: number): NamespaceRoute {
-  const { callsPerSecondMax, inFlightMax } = storedQuotas(row);
+  const { callsPerSecondMax, inFlightMax, storeMaxBytes } = storedQuotas(row);
   const cells = row.cells as CellPlacement;
-  return { namespace: row.namespace, revision, cells, callsPerSecondMax, inFlightMax };
+  return {
+    namespace: row.namespace,
+    revision,
+    cells,
+    callsPerSecondMax,
+    inFlightMax,
+    storeMaxBytes,
+  };
 }
 
 function toRoute(

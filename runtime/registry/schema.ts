@@ -90,6 +90,33 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       PRIMARY KEY (namespace, hourStartMs, function)
     ) WITHOUT ROWID`,
   ],
+  [
+    `CREATE TABLE storeUsage (
+      namespace TEXT NOT NULL,
+      hourStartMs INTEGER NOT NULL,
+      memoryByteSeconds REAL NOT NULL,
+      diskByteSeconds REAL NOT NULL,
+      coldByteSeconds REAL NOT NULL,
+      operations INTEGER NOT NULL,
+      bytesIn INTEGER NOT NULL,
+      bytesOut INTEGER NOT NULL,
+      heldMaxBytes INTEGER NOT NULL,
+      PRIMARY KEY (namespace, hourStartMs)
+    ) WITHOUT ROWID`,
+    // Counters of a shard's epoch as they were last added to storeUsage.
+    `CREATE TABLE storeSeen (
+      shard INTEGER NOT NULL,
+      namespace TEXT NOT NULL,
+      epoch INTEGER NOT NULL,
+      memoryByteSeconds REAL NOT NULL,
+      diskByteSeconds REAL NOT NULL,
+      coldByteSeconds REAL NOT NULL,
+      operations INTEGER NOT NULL,
+      bytesIn INTEGER NOT NULL,
+      bytesOut INTEGER NOT NULL,
+      PRIMARY KEY (shard, namespace)
+    ) WITHOUT ROWID`,
+  ],
 ];
 
 /** Tables that a registry of the newest migration has; a missing one is damage. */
@@ -103,6 +130,8 @@ export const TABLES = [
   "secretUses",
   "tokens",
   "usage",
+  "storeUsage",
+  "storeSeen",
 ] as const;
 
 export interface NamespaceRow {
@@ -163,6 +192,25 @@ export interface UsageSum {
   readonly bytesOut: number;
 }
 
+/** What a shard counts of a namespace within an epoch. */
+export interface StoreCounters {
+  readonly memoryByteSeconds: number;
+  readonly diskByteSeconds: number;
+  readonly coldByteSeconds: number;
+  readonly operations: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+type CounterValues = [
+  memoryByteSeconds: number,
+  diskByteSeconds: number,
+  coldByteSeconds: number,
+  operations: number,
+  bytesIn: number,
+  bytesOut: number,
+];
+
 function statement<P extends readonly SqlValue[], R = never>(query: string): Statement<P, R> {
   return { query };
 }
@@ -170,6 +218,9 @@ function statement<P extends readonly SqlValue[], R = never>(query: string): Sta
 const USAGE_SUMS = `sum(calls) AS calls, sum(errors) AS errors, sum(coldStarts) AS coldStarts,
   sum(wallMs) AS wallMs, sum(gbSeconds) AS gbSeconds, sum(bytesIn) AS bytesIn,
   sum(bytesOut) AS bytesOut`;
+
+const STORE_COUNTERS = `memoryByteSeconds, diskByteSeconds, coldByteSeconds, operations, bytesIn,
+  bytesOut`;
 
 const SECRET_COLUMNS = "namespace, name, bytes, generation, updatedAtMs";
 
@@ -351,6 +402,45 @@ export const STATEMENTS = {
   ),
   usageDeleteAll: statement<[namespace: string]>("DELETE FROM usage WHERE namespace = ?"),
   usageExpire: statement<[beforeMs: number]>("DELETE FROM usage WHERE hourStartMs < ?"),
+
+  storeSeenGet: statement<[shard: number, namespace: string], StoreCounters>(
+    `SELECT ${STORE_COUNTERS} FROM storeSeen WHERE shard = ? AND namespace = ?`,
+  ),
+  storeSeenPut: statement<
+    [shard: number, namespace: string, epoch: number, ...counters: CounterValues]
+  >(
+    `INSERT OR REPLACE INTO storeSeen (shard, namespace, epoch, ${STORE_COUNTERS})
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  ),
+  /** What former epochs of a shard counted. */
+  storeSeenForget: statement<[shard: number, epoch: number]>(
+    "DELETE FROM storeSeen WHERE shard = ? AND epoch <> ?",
+  ),
+  storeUsageAdd: statement<[namespace: string, hourStartMs: number, ...counters: CounterValues]>(
+    `INSERT INTO storeUsage (namespace, hourStartMs, ${STORE_COUNTERS}, heldMaxBytes)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)
+     ON CONFLICT DO UPDATE SET
+       memoryByteSeconds = memoryByteSeconds + excluded.memoryByteSeconds,
+       diskByteSeconds = diskByteSeconds + excluded.diskByteSeconds,
+       coldByteSeconds = coldByteSeconds + excluded.coldByteSeconds,
+       operations = operations + excluded.operations,
+       bytesIn = bytesIn + excluded.bytesIn, bytesOut = bytesOut + excluded.bytesOut`,
+  ),
+  storeUsageHeld: statement<[heldBytes: number, namespace: string, hourStartMs: number]>(
+    `UPDATE storeUsage SET heldMaxBytes = max(heldMaxBytes, ?)
+     WHERE namespace = ? AND hourStartMs = ?`,
+  ),
+  storeUsageSince: statement<
+    [namespace: string, sinceMs: number],
+    StoreCounters & { readonly heldMaxBytes: number }
+  >(
+    `SELECT sum(memoryByteSeconds) AS memoryByteSeconds, sum(diskByteSeconds) AS diskByteSeconds,
+       sum(coldByteSeconds) AS coldByteSeconds, sum(operations) AS operations,
+       sum(bytesIn) AS bytesIn, sum(bytesOut) AS bytesOut, max(heldMaxBytes) AS heldMaxBytes
+     FROM storeUsage WHERE namespace = ? AND hourStartMs >= ?`,
+  ),
+  storeUsageDeleteAll: statement<[namespace: string]>("DELETE FROM storeUsage WHERE namespace = ?"),
+  storeUsageExpire: statement<[beforeMs: number]>("DELETE FROM storeUsage WHERE hourStartMs < ?"),
 } as const;
 
 /** Statement of a migration, which has neither parameters nor rows. */

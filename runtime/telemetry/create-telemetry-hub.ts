@@ -14,6 +14,7 @@ import { TELEMETRY_LIMITS, type TelemetryLimits } from "./limits.ts";
 import { LogBook, boundOf } from "./log-book.ts";
 import { renderMetrics } from "./metrics-text.ts";
 import { SpanRing } from "./spans.ts";
+import { StoreLedger } from "./store-ledger.ts";
 import { checkBatch } from "./telemetry-batch.ts";
 import type {
   Absorbed,
@@ -44,6 +45,7 @@ class Hub implements TelemetryHub {
   readonly calls: TelemetryHub["calls"];
   readonly traces: TelemetryHub["traces"];
   readonly usage: TelemetryHub["usage"];
+  readonly store = new StoreLedger();
 
   constructor(options: TelemetryHubOptions) {
     const limits = { ...TELEMETRY_LIMITS, ...options.limits };
@@ -118,6 +120,7 @@ class Hub implements TelemetryHub {
       this.#platform,
       this.#spans.count,
       gauges,
+      this.store,
       this.#limits.functionSeriesMax,
     );
   }
@@ -125,6 +128,7 @@ class Hub implements TelemetryHub {
   forget(namespace: string, name?: string): void {
     this.#table.forget(namespace, name);
     this.#spans.forget(namespace, name);
+    if (name === undefined) this.store.forget(namespace);
   }
 
   /** @param isReported a cell tells of it after the fact: it was never announced as started. */

@@ -3,5 +3,6 @@ export { createConsole, formatConsole } from "./console-format.ts";
 export { createTelemetryHub } from "./create-telemetry-hub.ts";
 export { TELEMETRY_LIMITS } from "./limits.ts";
 export { createOtlpExporter, type OtlpExporter } from "./otlp-exporter.ts";
+export type { StoreReport } from "./store-ledger.ts";
 export type { MetricsGauges, TelemetryHub } from "./telemetry-hub.ts";
 export { spanOfCall } from "./spans.ts";

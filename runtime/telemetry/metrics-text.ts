@@ -3,9 +3,10 @@
  * rest. Labels are written by `sample` alone, which escapes them; the number of series is bounded
  * by functions and codes, here and in call-series.ts.
  */
-import type { CellInfo } from "../contract/index.ts";
+import { type CellInfo, STORE_TIERS, type StoreTierBytes } from "../contract/index.ts";
 import { BUCKETS_MS, type Histogram, type PlatformSeries } from "./call-series.ts";
 import type { FunctionTable } from "./function-table.ts";
+import type { StoreLedger, StoreTotals } from "./store-ledger.ts";
 import type { MetricsGauges } from "./telemetry-hub.ts";
 
 type Labels = Readonly<Record<string, string | number>>;
@@ -65,6 +66,7 @@ export function renderMetrics(
   platform: PlatformSeries,
   spans: number,
   gauges: MetricsGauges,
+  store: StoreLedger,
   functionSeriesMax: number,
 ): string {
   const writer = new TextWriter();
@@ -73,6 +75,8 @@ export function renderMetrics(
   writeCalls(writer, platform);
   writeGateway(writer, gauges);
   writeCells(writer, gauges.cells);
+  writeShards(writer, gauges);
+  writeStore(writer, store, functionSeriesMax);
   writeProcesses(writer, gauges);
   writeTelemetry(writer, table, platform, spans);
   writeExport(writer, gauges.spanExport);
@@ -210,6 +214,53 @@ function writeCells(writer: TextWriter, cells: MetricsGauges["cells"]): void {
       const value = valueOf(cell);
       if (value !== undefined) writer.sample(name, cellLabels(cell), value);
     }
+  }
+}
+
+function writeShards(writer: TextWriter, { shards }: MetricsGauges): void {
+  writer.family("isola_shard_up", "gauge", "1 if the shard answers.");
+  for (const { shard, isUp } of shards) {
+    writer.sample("isola_shard_up", { shard }, isUp ? 1 : 0);
+  }
+}
+
+/** By namespace, and by tier where there is one; namespaces beyond the bound are left out. */
+function writeStore(writer: TextWriter, store: StoreLedger, namespacesMax: number): void {
+  const rows = store
+    .namespaces()
+    .slice(0, namespacesMax)
+    .map((namespace) => ({ namespace, totals: store.totals(namespace) }));
+  const tiered: readonly [string, Kind, string, (totals: StoreTotals) => StoreTierBytes][] = [
+    ["isola_store_bytes", "gauge", "Bytes in the store.", ({ bytes }) => bytes],
+    [
+      "isola_store_high_water_bytes",
+      "gauge",
+      "Most bytes at once, each shard since it began.",
+      ({ highWaterBytes }) => highWaterBytes,
+    ],
+    [
+      "isola_store_byte_seconds_total",
+      "counter",
+      "Bytes in the store times the seconds they were there.",
+      ({ byteSeconds }) => byteSeconds,
+    ],
+  ];
+  for (const [name, kind, help, valuesOf] of tiered) {
+    writer.family(name, kind, help);
+    for (const { namespace, totals } of rows) {
+      const values = valuesOf(totals);
+      for (const tier of STORE_TIERS) writer.sample(name, { namespace, tier }, values[tier]);
+    }
+  }
+  const plain: readonly [string, Kind, string, (totals: StoreTotals) => number][] = [
+    ["isola_store_held_bytes", "gauge", "Bytes of values, each once.", (row) => row.heldBytes],
+    ["isola_store_operations_total", "counter", "Operations.", (row) => row.operations],
+    ["isola_store_in_bytes_total", "counter", "Bytes put.", (row) => row.bytesIn],
+    ["isola_store_out_bytes_total", "counter", "Bytes read.", (row) => row.bytesOut],
+  ];
+  for (const [name, kind, help, valueOf] of plain) {
+    writer.family(name, kind, help);
+    for (const { namespace, totals } of rows) writer.sample(name, { namespace }, valueOf(totals));
   }
 }
 

@@ -16,6 +16,7 @@ import type {
   Verdict,
 } from "../contract/index.ts";
 import type { TelemetryLimits } from "./limits.ts";
+import type { StoreLedger } from "./store-ledger.ts";
 
 /** Usage of one function within one hour, since the last drain. */
 export interface UsageDelta {
@@ -87,6 +88,8 @@ export interface MetricsGauges {
   readonly inFlight: number;
   readonly cells: readonly (CellInfo & Partial<CellStatus>)[];
   readonly processes: HostMetrics["processes"];
+  /** Shards of the store, and whether they answered. */
+  readonly shards: readonly { readonly shard: number; readonly isUp: boolean }[];
   /** Of the OTLP exporter, where there is one. */
   readonly spanExport?: ExportStats;
   /** Live functions. Any iterable: it is walked once. */
@@ -151,6 +154,9 @@ export interface TelemetryHub {
     /** What is not drained yet, by function and hour. */
     peek(namespace: string): readonly UsageDelta[];
   };
+
+  /** The ephemeral store, as its shards tell of it. */
+  readonly store: StoreLedger;
 
   /** Prometheus text format 0.0.4. */
   metricsText(gauges: MetricsGauges): string;

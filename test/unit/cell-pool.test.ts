@@ -26,6 +26,7 @@ const row = (namespace: string, cells: "shared" | "dedicated"): NamespaceRoute =
   cells,
   callsPerSecondMax: 0,
   inFlightMax: 0,
+  storeMaxBytes: 0,
 });
 
 describe("the cell pool", () => {

@@ -1,7 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { type RoutingChange, RoutingTable } from "../../runtime/contract/index.ts";
 
-const row = { namespace: "a", revision: 0, cells: "shared", callsPerSecondMax: 0, inFlightMax: 0 };
+const row = {
+  namespace: "a",
+  revision: 0,
+  cells: "shared",
+  callsPerSecondMax: 0,
+  inFlightMax: 0,
+  storeMaxBytes: 0,
+};
 
 const change = (revision: number, changes: Partial<RoutingChange>): RoutingChange => ({
   namespace: "a",

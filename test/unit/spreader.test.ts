@@ -17,7 +17,14 @@ function route(namespace: string, name: string, version: number): FunctionRoute 
 }
 
 function row(namespace: string, revision: number): NamespaceRoute {
-  return { namespace, revision, cells: "shared", callsPerSecondMax: 0, inFlightMax: 0 };
+  return {
+    namespace,
+    revision,
+    cells: "shared",
+    callsPerSecondMax: 0,
+    inFlightMax: 0,
+    storeMaxBytes: 0,
+  };
 }
 
 /** A gateway's table, its cells' tables, and deliveries that fail when told to. */

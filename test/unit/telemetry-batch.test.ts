@@ -132,7 +132,13 @@ describe("a batch from a cell", () => {
     const hub = createTelemetryHub({ clock: handClock(), random: seededRandom() });
     hub.absorb({ calls: [callRecord({ parentCallId: "f".repeat(32) })] });
     const gauges = { version: "", startedAtMs: 0, queued: 0, inFlight: 0 };
-    const text = hub.metricsText({ ...gauges, cells: [], processes: [], functions: [] });
+    const text = hub.metricsText({
+      ...gauges,
+      cells: [],
+      processes: [],
+      shards: [],
+      functions: [],
+    });
     expect(text).toContain('gateway_function_invocation_started{function_name="hello.default"} 1');
     expect(text).toContain('gateway_function_invocation_inflight{function_name="hello.default"} 0');
   });

@@ -19,6 +19,7 @@ function gauges(fields: Partial<MetricsGauges> = {}): MetricsGauges {
     inFlight: 0,
     cells: [],
     processes: [],
+    shards: [],
     functions: [],
     ...fields,
   };

@@ -104,6 +104,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
         inFlight: 0,
         cells: [],
         processes: [],
+        shards: [],
         functions: [],
       }),
     ),
