@@ -163,6 +163,8 @@ export const HOST_CONTROL = {
   restart: "/cells/restart",
   /** POST `{namespace, cells}` → `CellsReport`: dedicated cells start (or, with 0, stop). */
   dedicate: "/cells/dedicate",
+  /** POST `{hash}` → 204 once the bundle that was written survives a loss of power. */
+  keep: "/bundles/keep",
 } as const;
 
 /**

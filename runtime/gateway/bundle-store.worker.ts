@@ -4,7 +4,9 @@
  * B1 A bundle is stored before a version names it and removed after the last one does not.
  * B2 A hash that any deploy has in hand is not removed: between storing and registering nobody
  *    names it.
- * B3 What is read is hashed again: a damaged bundle is refused, not run.
+ * B3 A deploy that answered survives a loss of power: the host puts the bundle on disk before a
+ *    version names it, also one that another deploy has just written.
+ * B4 What is read is hashed again: a damaged bundle is refused, not run.
  */
 import { type Bundle, type Clock, IsolaError } from "../contract/index.ts";
 import { sha256Hex } from "../registry/index.ts";
@@ -18,17 +20,27 @@ const HASH = /^[0-9a-f]{64}$/;
 /** After this long a deploy that never ended no longer protects its bundle. */
 const HELD_MS = 120_000;
 
+export interface BundleStoreParts {
+  readonly blobs: Fetcher;
+  readonly registry: RegistryClient;
+  readonly clock: Clock;
+  readonly keep: (hash: string) => Promise<void>;
+}
+
 export class BundleStore {
   readonly #blobs: Fetcher;
   readonly #registry: RegistryClient;
   readonly #clock: Clock;
+  readonly #keep: (hash: string) => Promise<void>;
   /** When each deploy that holds a hash no longer does. */
   readonly #held = new Map<string, number[]>();
 
-  constructor(blobs: Fetcher, registry: RegistryClient, clock: Clock) {
-    this.#blobs = blobs;
-    this.#registry = registry;
-    this.#clock = clock;
+  /** @param parts.keep puts what was written on disk (B3). */
+  constructor(parts: BundleStoreParts) {
+    this.#blobs = parts.blobs;
+    this.#registry = parts.registry;
+    this.#clock = parts.clock;
+    this.#keep = parts.keep;
   }
 
   /**
@@ -40,6 +52,7 @@ export class BundleStore {
     this.#held.set(hash, [...this.#holders(hash), this.#clock.now() + HELD_MS]);
     const known = await this.#send(hash, { method: "HEAD" });
     if (!known.ok) await this.#write(hash, text, "store the bundle");
+    await this.#keep(hash);
   }
 
   letGo(hash: string): void {
@@ -53,7 +66,7 @@ export class BundleStore {
     return (this.#held.get(hash) ?? []).filter((untilMs) => untilMs > nowMs);
   }
 
-  /** Errors: `NOT_FOUND`, `DATA_CORRUPT` (B3). */
+  /** Errors: `NOT_FOUND`, `DATA_CORRUPT` (B4). */
   async get(hash: string): Promise<Bundle> {
     const response = HASH.test(hash) ? await this.#send(hash, { method: "GET" }) : undefined;
     if (!response?.ok) {

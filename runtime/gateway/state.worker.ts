@@ -10,6 +10,7 @@
  */
 import {
   CELL_CONTROL,
+  HOST_CONTROL,
   IsolaError,
   PROBATION_SLOT,
   RoutingTable,
@@ -25,6 +26,7 @@ import {
 import type { ChangeName, Changes, RoutingUpdate } from "../registry/index.ts";
 import { type RegistryClient, createRegistryClient } from "../registry/index.worker.ts";
 import { type OtlpExporter, type TelemetryHub, createTelemetryHub } from "../telemetry/index.ts";
+import { askHost } from "./ask-host.worker.ts";
 import { Authority } from "./authority.worker.ts";
 import type { GatewayBindings } from "./bindings.worker.ts";
 import { BundleStore } from "./bundle-store.worker.ts";
@@ -94,7 +96,15 @@ export class GatewayState {
     this.authority = new Authority(this.registry, bindings.adminToken, this.clock);
     this.hub = createTelemetryHub({ clock: this.clock, random: this.random });
     this.exporter = createSpanExport(bindings, this.hub);
-    this.bundles = new BundleStore(bindings.blobs, this.registry, this.clock);
+    this.bundles = new BundleStore({
+      blobs: bindings.blobs,
+      registry: this.registry,
+      clock: this.clock,
+      keep: async (hash) => {
+        // In the collapsed form bundles lie in an object, whose writes are durable.
+        if (bindings.host) await askHost(this, HOST_CONTROL.keep, { hash }, "keep the bundle");
+      },
+    });
     this.spreader = new Spreader({
       send: (slot, change) => this.#send(slot, change),
       sees: (slot, namespace) => this.sees(slot, namespace),

@@ -15,9 +15,12 @@ export interface HostServices {
   restartCell(slot: number): Promise<void>;
   /** Errors: CAPACITY. */
   dedicate(namespace: string, cells: number): Promise<CellsReport>;
+  /** Errors: NOT_FOUND, DISK_FULL. */
+  keepBundle(hash: string): Promise<void>;
 }
 
 const BODY_MAX_BYTES = 64 * 1_024;
+const BUNDLE_HASH = /^[0-9a-f]{64}$/;
 
 /** Sockets made under this mask are open to the directory's group. */
 const SOCKET_UMASK = 0o007;
@@ -73,6 +76,15 @@ async function perform(request: IncomingMessage, services: HostServices): Promis
       throw malformed("cells", cells, "a number of cells, 0 or more");
     }
     return services.dedicate(namespace, Number(cells));
+  }
+  if (method === "POST" && url === HOST_CONTROL.keep) {
+    const { hash } = await readFields(request);
+    // The gateway's word, too, names a bundle and no other file.
+    if (typeof hash !== "string" || !BUNDLE_HASH.test(hash)) {
+      throw malformed("hash", hash, "64 hexadecimal digits");
+    }
+    await services.keepBundle(hash);
+    return undefined;
   }
   throw new IsolaError("ROUTE_NOT_FOUND", {
     attempted: `${method} ${url} at the host`,

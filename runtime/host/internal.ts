@@ -18,6 +18,8 @@ export {
   type LifeEvent,
 } from "./lifecycle.ts";
 export { type PlatformParts, startPlatformWith } from "./platform.ts";
+export { serveHost } from "./host-server.ts";
+export { syncFile } from "./whole-file.ts";
 export { decodeAddress, parseHalfClosed, parseMemory, parseStat } from "./proc.ts";
 export { workerdPath } from "./release.ts";
 export { sandboxCommand } from "./sandbox.ts";

@@ -11,6 +11,7 @@
 import { rmSync } from "node:fs";
 import type { Server } from "node:http";
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import {
   type CellInfo,
   type Clock,
@@ -43,7 +44,7 @@ import { certificateEnvironment } from "./certificates.ts";
 import { UnixClient } from "./unix-http.ts";
 import { type WorkerName, bundleWorker } from "./worker-bundle.ts";
 import { giveTree, identityIn, prepareWorkerd } from "./workerd-role.ts";
-import { writeWhole } from "./whole-file.ts";
+import { syncFile, writeWhole } from "./whole-file.ts";
 
 export interface PlatformOptions {
   readonly dataDir: string;
@@ -216,6 +217,7 @@ class RunningPlatform {
       cells: () => fleet.report(),
       restartCell: (slot) => fleet.restart(slot),
       dedicate: (namespace, count) => fleet.dedicate(namespace, count),
+      keepBundle: (hash) => syncFile(join(layout.blobsDir, hash)),
     });
     const egress = this.#makeEgress(around, programs.egress);
     await this.#startTrusted(egress);

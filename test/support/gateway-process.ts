@@ -117,15 +117,18 @@ async function tell(url: string, body: unknown): Promise<unknown> {
 function configText(dataDir: string, hostPort: number | undefined): string {
   const settings = { form: "host", dev: false, publicPort: 8080, version: "0.0.0-test" };
   const rest = { startedAtMs: 0, otlpEndpoint: "", otlpHeaders: "" };
+  const address = `127.0.0.1:${String(hostPort)}`;
   const host =
     hostPort === undefined
-      ? `(name = "host", network = (allow = []))`
-      : `(name = "host", external = (address = "127.0.0.1:${String(hostPort)}", http = ()))`;
+      ? ""
+      : `(name = "host", external = (address = "${address}", http = ())),`;
+  const hostBinding = hostPort === undefined ? "" : `(name = "HOST", service = "host"),`;
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "gateway", worker = .gateway), (name = "cell-0", worker = .cell0),
-    (name = "cell-99", worker = .cell99), (name = "nowhere", network = (allow = [])), ${host},
+    (name = "cell-99", worker = .cell99), (name = "nowhere", network = (allow = [])),
+    ${host}
     (name = "state", disk = (path = "${dataDir}/state", writable = true)),
     (name = "blobs", disk = (path = "${dataDir}/blobs", writable = true)),
   ],
@@ -153,7 +156,7 @@ const gateway :Workerd.Worker = (
     (name = "SETTINGS", json = ${JSON.stringify(JSON.stringify({ ...settings, ...rest }))}),
     (name = "SEAL_KEY", fromEnvironment = "ISOLA_SEAL_KEY"),
     (name = "ADMIN_TOKEN", fromEnvironment = "ISOLA_ADMIN_TOKEN"),
-    (name = "HOST", service = "host"), (name = "BLOBS", service = "blobs"),
+    (name = "BLOBS", service = "blobs"), ${hostBinding}
     (name = "CELL_0", service = "cell-0"), (name = "CELL_99", service = "cell-99"),
     (name = "CELLCTL_0", service = (name = "cell-0", entrypoint = "Control")),
     (name = "CELLCTL_99", service = (name = "cell-99", entrypoint = "Control")),

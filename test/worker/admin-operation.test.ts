@@ -3,6 +3,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { IsolaError } from "../../runtime/contract/index.ts";
 import { NS, ask, call, deploy } from "../support/admin-requests.ts";
 import {
   ADMIN_TOKEN,
@@ -11,10 +12,12 @@ import {
   startGateway,
 } from "../support/gateway-process.ts";
 
+const NO_ROOM = new IsolaError("DISK_FULL", { attempted: "keep", found: "ENOSPC" }).toData();
 const SECRET = "correct-horse-battery-staple";
 
 let gateway: GatewayProcess;
 let host: Server;
+let keepsBundles = true;
 const hostRequests: { readonly path: string; readonly body: unknown }[] = [];
 
 beforeAll(async () => {
@@ -23,7 +26,8 @@ beforeAll(async () => {
     request.on("data", (chunk: Buffer) => (text += chunk.toString()));
     request.on("end", () => {
       hostRequests.push({ path: request.url ?? "", body: JSON.parse(text) });
-      response.end(JSON.stringify(CELLS_UP));
+      if (request.url === "/bundles/keep" && !keepsBundles) response.statusCode = 507;
+      response.end(JSON.stringify(response.statusCode === 200 ? CELLS_UP : NO_ROOM));
     });
   });
   await new Promise<void>((resolve) => host.listen(0, "127.0.0.1", resolve));
@@ -160,6 +164,24 @@ describe("the host", () => {
         { path: "/cells/dedicate", body: { namespace: "own", cells: 0 } },
       ]);
     expect((await ask(gateway, "GET", "/v1/cells")).body?.["items"]).toMatchObject(CELLS_UP.cells);
+  });
+});
+
+describe("a deploy", () => {
+  it("answers when its bundle is on disk, and fails whole if it cannot be", async () => {
+    const bundles = (): string[] => readdirSync(join(gateway.dataDir, "blobs"));
+    hostRequests.length = 0;
+    const deployed = await deploy(gateway, "kept", "export default () => 'kept';");
+    expect(deployed.status).toBe(200);
+    const hash = deployed.body?.["bundleHash"];
+    expect(hostRequests).toEqual([{ path: "/bundles/keep", body: { hash } }]);
+    const before = bundles();
+    keepsBundles = false;
+    const refused = await deploy(gateway, "lost", "export default () => 'lost';");
+    keepsBundles = true;
+    expect(refused).toMatchObject({ status: 507, code: "DISK_FULL" });
+    expect((await ask(gateway, "GET", `${NS}/functions/lost`)).status).toBe(404);
+    expect(bundles()).toEqual(before);
   });
 });
 
