@@ -5,4 +5,5 @@ export { handleControl } from "./control.worker.ts";
 export { type FaultBody, handleHttpCall } from "./http-call.worker.ts";
 export { Outbound } from "./outbound.worker.ts";
 export { Scope } from "./scope.worker.ts";
+export { Blocks, Shard, handleStore, storeRequestOf } from "./shard/index.worker.ts";
 export { Driver } from "./sub-call.worker.ts";

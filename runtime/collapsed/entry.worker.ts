@@ -11,6 +11,8 @@ import {
   cellOf,
   handleControl as handleCellControl,
   handleHttpCall,
+  handleStore,
+  storeRequestOf,
 } from "../cell/index.worker.ts";
 import {
   type GatewayBindings,
@@ -21,7 +23,7 @@ import {
 } from "../gateway/index.worker.ts";
 import { type CollapsedEnv, isAdminHost, settingsOf } from "./settings.worker.ts";
 
-export { Driver, Outbound, Scope } from "../cell/index.worker.ts";
+export { Blocks, Driver, Outbound, Scope, Shard } from "../cell/index.worker.ts";
 export { Registry } from "../gateway/index.worker.ts";
 export { BlobStore } from "./blob-store.worker.ts";
 export { OpenEgress } from "./open-egress.worker.ts";
@@ -84,11 +86,11 @@ function gateway(env: CollapsedEnv): ReturnType<typeof gatewayOf> {
 
 export class CellCalls extends WorkerEntrypoint<CollapsedEnv> {
   override fetch(request: Request): Promise<Response> {
-    return handleHttpCall(
-      cellOf(() => cellBindings(this.env)),
-      request,
-      this.ctx,
-    );
+    const cell = cellOf(() => cellBindings(this.env));
+    const asked = storeRequestOf(request);
+    return asked
+      ? handleStore(cell, request, asked, this.ctx)
+      : handleHttpCall(cell, request, this.ctx);
   }
 }
 

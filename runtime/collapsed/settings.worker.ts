@@ -5,7 +5,7 @@ export interface CollapsedEnv {
   readonly LOADER: WorkerLoader;
   readonly REGISTRY: DurableObjectNamespace;
   readonly BLOBS: DurableObjectNamespace;
-  readonly SHARD?: DurableObjectNamespace;
+  readonly SHARD: DurableObjectNamespace;
   /** Base64 of 32 bytes; without it secrets are refused. */
   readonly ISOLA_SEAL_KEY?: string;
   /** Without it the admin side refuses everybody. */

@@ -8,6 +8,8 @@ import { deadlineCases } from "./deadlines.ts";
 import { encodingCases } from "./encodings.ts";
 import { failureCases } from "./failures.ts";
 import { reuseCases } from "./reuse.ts";
+import { storeOperationCases } from "./store-operations.ts";
+import { storeSharingCases } from "./store-sharing.ts";
 import { streamCases } from "./streams.ts";
 import { telemetryCases } from "./telemetry.ts";
 
@@ -23,3 +25,6 @@ export const callCases: readonly CaseGroup[] = [
   streamCases,
   telemetryCases,
 ];
+
+/** What holds of the store in every form. */
+export const storeCases: readonly CaseGroup[] = [storeOperationCases, storeSharingCases];
