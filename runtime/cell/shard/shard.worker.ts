@@ -29,7 +29,7 @@ import { CommitLog } from "./commit-log.ts";
 import { DiskGauge } from "./disk-gauge.ts";
 import { storageFault } from "./storage-fault.ts";
 import { type Desk, JobTarget } from "./store-target.worker.ts";
-import { ActorTimers, afterThisTick } from "./system-timers.worker.ts";
+import { ActorTimers, Breath, afterThisTick } from "./system-timers.worker.ts";
 
 interface ShardEnv {
   readonly BLOCKS: DurableObjectNamespace<Blocks>;
@@ -113,6 +113,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
 
   #makeDesk(): Desk {
     const [store, log] = [this.#store, this.#log];
+    const breath = new Breath(() => systemClock.now());
     return {
       store,
       get durable() {
@@ -120,6 +121,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
       },
       committed: (position) => log.committed(position),
       plan: () => store.plan(),
+      breath: () => breath.take(),
       refusal: (thrown, attempted) => {
         if (thrown instanceof IsolaError) return thrown;
         log.fail(thrown);

@@ -7,6 +7,7 @@
  * T2 A stub dies with the invocation that holds it: an upload that is not finished then stores
  *    nothing, a reader gives its hold back.
  * T3 What is thrown and is no error of the catalogue ends the actor (R2 of the store).
+ * T4 However many operations follow one another, the process's sockets are looked at in between.
  */
 import { RpcTarget } from "cloudflare:workers";
 import {
@@ -38,6 +39,8 @@ export interface Desk {
   /** An error of the catalogue as it is; anything else ends the actor (T3). */
   refusal(thrown: unknown, attempted: string): IsolaError;
   allow(allowances: Readonly<Record<string, number>>): void;
+  /** Before each operation: now and then, the others' turn (T4). */
+  breath(): Promise<void> | undefined;
 }
 
 export interface JobName {
@@ -65,6 +68,7 @@ export class JobTarget extends RpcTarget implements StoreTarget {
   async run(call: StoreCall, value?: unknown): Promise<StoreResult> {
     const desk = this.#desk;
     let reader: ObjectReader | undefined;
+    await desk.breath();
     try {
       const outcome = await runCall(this.#view, checkCall(call), value);
       reader = outcome.reader;
@@ -78,6 +82,7 @@ export class JobTarget extends RpcTarget implements StoreTarget {
   }
 
   async upload(call: StoreCall & { readonly op: "put" }): Promise<StoreUploadResult> {
+    await this.#desk.breath();
     try {
       const checked = checkCall(call);
       if (checked.op !== "put") throw noUpload(checked.op);
@@ -156,6 +161,7 @@ class UploadTarget extends RpcTarget implements StoreUploadTarget {
 
   async #write(chunk: Uint8Array, fault: IsolaError | undefined): Promise<void> {
     const { upload } = this.#parts;
+    await this.#desk.breath();
     if (!fault) return upload.write(ofItsOwn(chunk));
     await upload.abort();
     throw fault;
@@ -173,6 +179,7 @@ class ReaderTarget extends RpcTarget implements StoreReaderTarget {
   }
 
   async read(start: number, end: number): Promise<Uint8Array> {
+    await this.#desk.breath();
     try {
       if (end - start > STORE_LIMITS.chunkMaxBytes) throw tooMuchAtOnce(start, end);
       return ofItsOwn(await this.#reader.read(start, end));

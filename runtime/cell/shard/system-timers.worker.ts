@@ -9,6 +9,41 @@ export function afterThisTick(callback: () => void): void {
   setTimeout(callback, 0);
 }
 
+/** Longest time for which operations follow one another without a look at the sockets. */
+const BREATHLESS_MS = 4;
+
+/**
+ * Lets the rest of the process have its turn. Calls within a process never leave workerd's queue of
+ * ready events empty, and it looks at sockets and timers only when that is empty: a function that
+ * loops over the store would stop every other one, and its cell would pass for blocked.
+ */
+export class Breath {
+  readonly #now: () => number;
+  #turn: Promise<void> | undefined;
+  #sinceMs = 0;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** What the operation has to wait for; mostly nothing. */
+  take(): Promise<void> | undefined {
+    const nowMs = this.#now();
+    if (this.#turn === undefined) {
+      this.#sinceMs = nowMs;
+      this.#turn = new Promise((resolve) => {
+        // It fires once the loop has looked around.
+        setTimeout(() => {
+          this.#turn = undefined;
+          resolve();
+        }, 0);
+      });
+      return undefined;
+    }
+    return nowMs - this.#sinceMs < BREATHLESS_MS ? undefined : this.#turn;
+  }
+}
+
 /** One component's sleep until what it waits for is due. */
 export class ActorTimers implements Timers {
   readonly #now: () => number;
