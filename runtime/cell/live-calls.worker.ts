@@ -87,6 +87,8 @@ export class LiveCalls {
   /** Calls that left since the last report, for the watchdog's picture. */
   #left: string[] = [];
   #sweptAtMs = 0;
+  /** When the process last looked at its sockets: a call came from there, or a turn was given. */
+  lookedAtMs = 0;
 
   get size(): number {
     return this.#calls.size;
@@ -98,7 +100,7 @@ export class LiveCalls {
     if (caller) {
       (caller.calls ??= new Set()).add(call);
       this.sweep(startedAtMs);
-    }
+    } else this.lookedAtMs = startedAtMs;
     return call;
   }
 

@@ -38,7 +38,14 @@ import { classifyRuntimeError } from "./runtime-error.ts";
 import type { SubCallRequest } from "./sub-call-request.ts";
 import { checkLines, checkResult } from "./shim-report.ts";
 import { recordSubCall } from "./sub-call-record.worker.ts";
-import { armDeadline, disarm, isLate, startPulse, stopPulse } from "./system-timers.worker.ts";
+import {
+  armDeadline,
+  disarm,
+  giveTurn,
+  isLate,
+  startPulse,
+  stopPulse,
+} from "./system-timers.worker.ts";
 
 /** Calls in flight per function in this cell, for `maxInFlight`. */
 const inFlight = new Map<string, number>();
@@ -50,6 +57,7 @@ export async function callFunction(
   request: SubCallRequest,
 ): Promise<ScopeCallResult> {
   const table = await cell.routing();
+  await giveTurn(cell.live, cell.now());
   const { ns } = caller.envelope;
   const route = typeof request.name === "string" ? table.route(ns, request.name) : undefined;
   if (!route) throw notFound(request.name, ns);

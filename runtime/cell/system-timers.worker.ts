@@ -1,6 +1,6 @@
 /** The timers of this room; each belongs to the invocation that armed it. */
 import type { CallEnvelope } from "../contract/index.ts";
-import type { LiveCall } from "./live-calls.worker.ts";
+import type { LiveCall, LiveCalls } from "./live-calls.worker.ts";
 
 /** Arms the call's deadline; the answer takes it back with `disarm`. */
 export function armDeadline(live: LiveCall, nowMs: number): number | undefined {
@@ -15,6 +15,21 @@ export function isLate(envelope: CallEnvelope, nowMs: number): boolean {
 
 export function disarm(timer: number | undefined): void {
   if (timer !== undefined) clearTimeout(timer);
+}
+
+/** Longest time for which calls within the cell follow one another. */
+const BREATHLESS_MS = 4;
+
+/**
+ * Lets the process look at its sockets, if it has not for a while. Calls between functions never
+ * leave workerd's queue of ready events empty, and only then it looks: a function that calls others
+ * in a loop would stop everybody else.
+ */
+export async function giveTurn(live: LiveCalls, nowMs: number): Promise<void> {
+  const waitedMs = nowMs - live.lookedAtMs;
+  if (waitedMs >= 0 && waitedMs < BREATHLESS_MS) return;
+  await scheduler.wait(0);
+  live.lookedAtMs = nowMs;
 }
 
 /** Time between two beats of a call that no request stands behind. */

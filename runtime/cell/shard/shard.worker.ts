@@ -94,6 +94,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
 
   async openStore(opening: StoreOpening): Promise<StoreTarget> {
     const { create, namespace, job } = opening;
+    await this.#desk.breath();
     try {
       await this.#log.committed(this.#store.openedPosition);
       if (create) this.#store.createJob({ ...create, id: job, namespace });
