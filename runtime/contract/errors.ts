@@ -7,6 +7,7 @@
  */
 import { type ErrorEntry, entry } from "./error-entry.ts";
 import { STORE_ERRORS } from "./store-errors.ts";
+import { WORKFLOW_ERRORS } from "./workflow-errors.ts";
 
 export const ERRORS = {
   INPUT_MALFORMED: entry(
@@ -381,6 +382,7 @@ export const ERRORS = {
     "isola start, or pass --url.",
   ),
   ...STORE_ERRORS,
+  ...WORKFLOW_ERRORS,
   USAGE: entry(400, false, "caller", "The command line is wrong.", "isola help COMMAND."),
 } as const satisfies Record<string, ErrorEntry>;
 

@@ -98,7 +98,7 @@ export {
   newCallId,
   functionKey,
 } from "./ids.ts";
-export { LIMITS, STORE_LIMITS, DEFAULT_QUOTAS, type Quotas } from "./limits.ts";
+export { LIMITS, STORE_LIMITS, WORKFLOW_LIMITS, DEFAULT_QUOTAS, type Quotas } from "./limits.ts";
 export {
   findOption,
   checkConfigFile,

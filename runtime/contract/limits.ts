@@ -142,6 +142,42 @@ export const STORE_LIMITS = {
   retryAfterSeconds: 1,
 } as const;
 
+/** Bounds of workflows and their runs. */
+export const WORKFLOW_LIMITS = {
+  /** Nodes of one plan, with those of branches and sub-DAGs. Beyond: `PLAN_INVALID`. */
+  planMaxNodes: 10_000,
+  /** A plan as canonical JSON. Beyond: `PLAN_INVALID`. */
+  planMaxBytes: 1 * MIB,
+  /** Sub-DAGs and branches in one another. Beyond: `PLAN_INVALID`. */
+  planMaxDepth: 32,
+  /** Items of one for-each. Beyond: `FAN_OUT_TOO_WIDE`. */
+  forEachMaxItems: 10_000,
+  /** Key of one item of a for-each. Beyond: `HOOK_INVALID`. */
+  itemKeyMaxCharacters: 256,
+  /** Rounds of one loop. Beyond: `PLAN_INVALID`. */
+  loopMaxRounds: 10_000,
+  /** Retries of one step. Beyond: `PLAN_INVALID`. */
+  retryMaxLimit: 10_000,
+  /** Longest sleep, wait or delay of a retry. Beyond: `PLAN_INVALID`. */
+  waitMaxMs: 365 * 24 * 60 * 60 * 1_000,
+  /** How long a wait for an event lasts where nothing else is said. */
+  eventTimeoutMs: 24 * 60 * 60 * 1_000,
+  /** Type of an event. Beyond: `REQUEST_INVALID`. */
+  eventTypeMaxCharacters: 100,
+  /** Events that a run keeps until somebody waits for them. Beyond: `QUOTA_EXCEEDED`. */
+  eventsKept: 1_000,
+  /** Event ids by which a repeated event is known; beyond, the oldest are forgotten. */
+  eventIdsKept: 1_000,
+  /** Deaths of the probation cell under one step until the step fails (G7). */
+  deathsMax: 3,
+  /** Steps of one code run. Beyond: the run fails with `QUOTA_EXCEEDED`. */
+  codeMaxSteps: 25_000,
+  /** Name of a step in code. Beyond: `REQUEST_INVALID`. */
+  stepNameMaxCharacters: 256,
+  /** Hook calls that go to the workflow's isolate as one; beyond, they go in several calls. */
+  hooksPerCall: 1_000,
+} as const;
+
 assert(STORE_LIMITS.jobMemoryBytes <= STORE_LIMITS.memoryBytes, "a job fits its shard");
 assert(STORE_LIMITS.uploadMemoryMaxBytes < STORE_LIMITS.jobMemoryBytes, "an upload fits its job");
 assert(LIMITS.bundleMaxBytes < 64 * MIB, "a bundle within our limit is within workerd's");
