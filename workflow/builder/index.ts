@@ -1,0 +1,21 @@
+/** The builder of DAG workflows, their plans, and how their hooks are called. */
+export { flow, Flow } from "./flow.ts";
+export { runHooks } from "./hook-calls.ts";
+export type { Held, HookCall, HookResult, RunError } from "./hook-calls.ts";
+export { planHash } from "./canonical.ts";
+export { validatePlan } from "./validate.ts";
+export { edgePath, hookName, pathWithin } from "./plan.ts";
+export type {
+  ApplyPlan,
+  CompensationPlan,
+  DagPlan,
+  EventPlan,
+  HookRole,
+  InvokePlan,
+  NodePlan,
+  OperationPlan,
+  Plan,
+  RequestPlan,
+  RetryPlan,
+  SleepPlan,
+} from "./plan.ts";

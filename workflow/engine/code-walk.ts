@@ -1,0 +1,220 @@
+/**
+ * The code form: code runs in its isolate and calls steps by name; the journal answers what it
+ * knows, the rest is done.
+ *
+ * C1 A session is one run of the code from its beginning. Outcomes are told to it in the order in
+ *    which they came to the journal, each once the code has called its step: so races are decided
+ *    as they were.
+ * C2 A step that the journal does not know waits until the session has called every step that the
+ *    journal knows and has heard every outcome. So nothing that is new runs in code that went
+ *    another way, and what is missing then is a divergence (`PLAN_DIVERGED`), by name.
+ * C3 Without a session, waits go on; what is over wakes the code. Callbacks need a session.
+ */
+import { WORKFLOW_LIMITS, assert } from "../../runtime/contract/index.ts";
+import type { Held, RunError } from "../builder/index.ts";
+import type { CodeState, Outcome, RunEvent, StepOperation, StepState } from "./model.ts";
+import type { Steps } from "./steps.ts";
+import type { Turn } from "./turn.ts";
+
+const NOTHING: Held = { value: undefined };
+
+export class CodeWalk {
+  readonly #turn: Turn;
+  readonly #steps: Steps;
+  readonly #fail: (error: RunError) => void;
+
+  constructor(turn: Turn, steps: Steps, fail: (error: RunError) => void) {
+    this.#turn = turn;
+    this.#steps = steps;
+    this.#fail = fail;
+  }
+
+  begin(): void {
+    this.#turn.state.code = {
+      session: 0,
+      isLive: false,
+      called: new Set(),
+      order: [],
+      answered: 0,
+      held: new Map(),
+    };
+    this.wake();
+  }
+
+  /** Runs the code from its beginning, unless it runs. */
+  wake(): void {
+    const code = this.#code();
+    if (code.isLive || this.#turn.state.ended || this.#turn.state.pausedAtMs !== undefined) return;
+    code.session += 1;
+    code.isLive = true;
+    code.answered = 0;
+    code.called.clear();
+    code.held.clear();
+    this.#turn.emit({ do: "runCode", session: code.session });
+  }
+
+  called(event: RunEvent & { type: "stepCalled" }): void {
+    const code = this.#code();
+    if (event.session !== code.session || !code.isLive) return;
+    const { step: id, operation, input = NOTHING } = event;
+    const known = this.#turn.state.steps.get(id);
+    if (!known) {
+      code.held.set(id, { operation, input });
+    } else if (!isSame(known.operation, operation)) {
+      this.#diverged(`${id} is ${known.operation.op}`, `${id} is ${operation.op}`);
+      return;
+    } else if (!code.called.has(id)) {
+      code.called.add(id);
+      if (known.phase === "held" && !this.#turn.isHeld) this.#steps.launch(known);
+    }
+    this.go();
+  }
+
+  /** Tells what can be told, and begins what may begin. */
+  go(): void {
+    const code = this.#code();
+    const { state } = this.#turn;
+    if (!code.isLive || state.pausedAtMs !== undefined) return;
+    for (;;) {
+      const next = code.order[code.answered];
+      const outcome = next === undefined ? undefined : state.steps.get(next)?.outcome;
+      if (next === undefined || !outcome || !code.called.has(next)) break;
+      code.answered += 1;
+      this.#turn.emit({ do: "answerStep", session: code.session, step: next, outcome });
+    }
+    if (this.#turn.isHeld || this.#missing()) return;
+    for (const [id, { operation, input }] of code.held) {
+      code.held.delete(id);
+      if (!this.#begin(id, operation, input)) return;
+    }
+  }
+
+  completed(step: StepState, outcome: Outcome): void {
+    const code = this.#code();
+    step.phase = "done";
+    step.outcome = outcome;
+    code.order.push(step.id);
+    if (code.isLive) this.go();
+    else this.wake();
+  }
+
+  /** An attempt needs a session that has called its step. */
+  mayLaunch(step: StepState): boolean {
+    const code = this.#code();
+    if (step.operation.op !== "do" && step.operation.op !== "rollback") return true;
+    if (!code.isLive) {
+      this.wake();
+      return step.operation.op === "rollback";
+    }
+    return step.operation.op === "rollback" || code.called.has(step.id);
+  }
+
+  /** What the code returned or threw; undefined while it does not count. */
+  ended(event: RunEvent & { type: "codeEnded" }): Outcome | undefined {
+    const code = this.#code();
+    if (event.session !== code.session || !code.isLive) return undefined;
+    if (this.#turn.state.ending) return undefined;
+    code.isLive = false;
+    const missing = this.#missing();
+    if (!missing || !event.outcome.ok) return event.outcome;
+    this.#diverged(`the step ${missing}`, "the code's end");
+    return undefined;
+  }
+
+  idle(event: RunEvent & { type: "codeIdle" }): void {
+    const code = this.#code();
+    if (event.session !== code.session || !code.isLive || this.#turn.isHeld) return;
+    const missing = this.#missing();
+    if (missing) {
+      const [found] = code.held.keys();
+      this.#diverged(`the step ${missing}`, found ? `the step ${found}` : "no step");
+      return;
+    }
+    const open = [...this.#turn.state.steps.values()].filter(({ phase }) => phase !== "done");
+    const isWaiting = open.every(({ phase }) => phase !== "running" && phase !== "held");
+    if (open.length === 0 || !isWaiting) return;
+    code.isLive = false;
+    this.#turn.emit({ do: "parkCode", session: code.session });
+  }
+
+  lost(event: RunEvent & { type: "codeLost" }): void {
+    const code = this.#code();
+    if (event.session !== code.session || !code.isLive) return;
+    code.isLive = false;
+    this.wake();
+  }
+
+  /** After a pause. */
+  resume(): void {
+    const code = this.#code();
+    if (!code.isLive) {
+      this.wake();
+      return;
+    }
+    for (const id of code.called) {
+      const step = this.#turn.state.steps.get(id);
+      if (step?.phase === "held") this.#steps.launch(step);
+    }
+    this.go();
+  }
+
+  /** Forgets a step and those that began after it; without one, the last failure. */
+  rewind(from: string | undefined): void {
+    const { steps } = this.#turn.state;
+    const code = this.#code();
+    const ids = [...steps.keys()];
+    const last = code.order.at(-1);
+    const failed = last !== undefined && steps.get(last)?.outcome?.ok === false ? [last] : [];
+    const gone = new Set(from === undefined ? failed : ids.slice(ids.indexOf(from)));
+    for (const id of gone) steps.delete(id);
+    code.order = code.order.filter((id) => !gone.has(id));
+    code.isLive = false;
+    this.wake();
+  }
+
+  #begin(id: string, operation: StepOperation, input: Held): boolean {
+    const { steps } = this.#turn.state;
+    if (steps.size >= WORKFLOW_LIMITS.codeMaxSteps) {
+      const max = String(WORKFLOW_LIMITS.codeMaxSteps);
+      const message = `${id} is one step more than the ${max} of a run`;
+      this.#fail({ name: "WorkflowFatalError", message, code: "QUOTA_EXCEEDED", isFinal: true });
+      return false;
+    }
+    const step = this.#steps.add(id, operation, input);
+    this.#code().called.add(id);
+    this.#steps.launch(step);
+    return true;
+  }
+
+  /** A step of the journal that this session has not called, or not heard of. */
+  #missing(): string | undefined {
+    const { steps } = this.#turn.state;
+    const { called, order, answered } = this.#code();
+    if (answered < order.length) return order[answered];
+    if (called.size >= steps.size) return undefined;
+    return [...steps.keys()].find((id) => !called.has(id));
+  }
+
+  #diverged(expected: string, found: string): void {
+    this.#fail({
+      name: "WorkflowFatalError",
+      message: `the code went another way than its journal: expected ${expected}, found ${found}`,
+      code: "PLAN_DIVERGED",
+      isFinal: true,
+    });
+  }
+
+  #code(): CodeState {
+    const { code } = this.#turn.state;
+    assert(code, "a run in code form has its sessions");
+    return code;
+  }
+}
+
+/** Whether code asks for what the journal knows. Lengths of sleeps may differ: clocks go on. */
+function isSame(known: StepOperation, asked: StepOperation): boolean {
+  if (known.op !== asked.op) return false;
+  if (known.op === "event" && asked.op === "event") return known.type === asked.type;
+  if (known.op === "invoke" && asked.op === "invoke") return known.workflow === asked.workflow;
+  return true;
+}
