@@ -106,7 +106,8 @@ function buildProgram(
       continue;
     }
     const group = groups.get(first) ?? prepare(program.command(first), io);
-    groups.set(first, group.description(`${first}s: ${listVerbs(commands, first)}`));
+    const title = first === "store" ? first : `${first}s`;
+    groups.set(first, group.description(`${title}: ${listVerbs(commands, first)}`));
     addVerb(group, second, command, io, setStatus);
   }
   return program;

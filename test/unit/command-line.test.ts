@@ -143,7 +143,7 @@ describe("the command line", () => {
       }),
     );
     const later = ISOLA_COMMANDS.filter((verb) => !verbs.has(verb));
-    expect(later).toEqual(["runs", "store", "load"]);
+    expect(later).toEqual(["runs", "load"]);
   });
 });
 

@@ -19,6 +19,7 @@ import { secretCommands } from "./secret.ts";
 import { startCommand } from "./start.ts";
 import { statusCommand } from "./status.ts";
 import { stopCommand } from "./stop.ts";
+import { storeCommands } from "./store.ts";
 import { tokenCommands } from "./token.ts";
 import { usageCommand } from "./usage.ts";
 import { versionsCommand } from "./versions.ts";
@@ -37,6 +38,7 @@ export const COMMANDS: readonly Command[] = [
   releaseCommand,
   invokeCommand,
   logsCommand,
+  ...storeCommands,
   ...secretCommands,
   ...namespaceCommands,
   ...tokenCommands,

@@ -6,7 +6,7 @@ import {
   type Quotas,
 } from "../../contract/index.ts";
 import { type Command, type CommandContext, required } from "../command.ts";
-import { age, table } from "../render/text.ts";
+import { age, bytes, table } from "../render/text.ts";
 
 const QUOTA_NAMES = Object.keys(DEFAULT_QUOTAS) as (keyof Quotas & OptionName)[];
 
@@ -72,6 +72,11 @@ export const namespaceCommands: readonly Command[] = [
             {
               title: "in flight",
               value: ({ quotas }) => quotas.inFlightMax || "-",
+              isNumber: true,
+            },
+            {
+              title: "store",
+              value: ({ quotas }) => (quotas.storeMaxBytes ? bytes(quotas.storeMaxBytes) : "-"),
               isNumber: true,
             },
             { title: "created", value: ({ createdAtMs }) => age(createdAtMs) },
