@@ -6,7 +6,7 @@
 import { LIMITS } from "./limits.ts";
 import { DEFAULT_NAMESPACE } from "./ids.ts";
 import { ROLES } from "./admin.ts";
-import { DEFAULT_BUCKET } from "./store-names.ts";
+import { STORE_OPTIONS, STORE_VERBS } from "./store-options.ts";
 
 interface OptionBase {
   /** Shown in help, lower case, no full stop. */
@@ -94,9 +94,6 @@ const FUNCTION_VERBS = [
 ];
 const SECRET_VERBS = ["secret put", "secret list", "secret remove"];
 const TOKEN_VERBS = ["token create", "token list", "token revoke"];
-/** Those that name a bucket; `stat` and `remove` also an object in it. */
-const STORE_OBJECTS = ["store list", "store get", "store put", "store remove", "store stat"];
-const STORE_VERBS = ["store jobs", "store create", "store end", "store buckets", ...STORE_OBJECTS];
 const NAMESPACE_CHANGES = ["namespace create", "namespace update"];
 const NAMESPACE_VERBS = [...NAMESPACE_CHANGES, "namespace list", "namespace remove"];
 const IN_NAMESPACE = [...FUNCTION_VERBS, ...SECRET_VERBS, ...TOKEN_VERBS, ...STORE_VERBS];
@@ -487,87 +484,6 @@ const VERB_OPTIONS = {
     defaultText: "everything that is kept",
     commands: ["logs", "usage"],
   },
-  bucket: {
-    type: "text",
-    value: "name",
-    default: DEFAULT_BUCKET,
-    help: "bucket of the store job",
-    commands: STORE_OBJECTS,
-  },
-  prefix: {
-    type: "text",
-    value: "text",
-    help: "only keys that begin with it",
-    commands: ["store list"],
-  },
-  limit: {
-    type: "integer",
-    min: 1,
-    max: Number.MAX_SAFE_INTEGER,
-    defaultText: "all",
-    help: "how many at most",
-    commands: ["store list"],
-  },
-  range: {
-    type: "text",
-    value: "first-last",
-    pattern: /^(\d{1,15}-\d{0,15}|-\d{1,15})$/,
-    form: "octets such as 0-1023, 1024- or -1024",
-    help: "only these octets, both ends included",
-    commands: ["store get"],
-  },
-  persist: {
-    type: "switch",
-    help: "keep it when the job ends",
-    commands: ["store put"],
-  },
-  ttl: { type: "duration", help: "time to live", commands: ["store put"] },
-  idle: {
-    type: "duration",
-    help: "time without a read or write after which it goes",
-    commands: ["store put"],
-  },
-  durability: {
-    type: "choice",
-    choices: ["memory", "disk"],
-    defaultText: "the job's; of a job: memory",
-    help: "what holds it until it is overwritten or the job ends",
-    commands: ["store put", "store create"],
-  },
-  ifAbsent: {
-    type: "switch",
-    help: "only if there is nothing under the key",
-    commands: ["store put"],
-  },
-  ifVersion: {
-    type: "integer",
-    min: 1,
-    max: Number.MAX_SAFE_INTEGER,
-    help: "only if this version is there",
-    commands: ["store put"],
-  },
-  valueType: {
-    type: "choice",
-    flag: "as",
-    choices: ["bytes", "json"],
-    default: "bytes",
-    help: "octets as they are, or JSON that functions get as a value",
-    commands: ["store put"],
-  },
-  workflow: {
-    type: "text",
-    value: "name",
-    help: "name under which the needs of such jobs are learned",
-    commands: ["store create"],
-  },
-  capacityMb: {
-    type: "integer",
-    unit: "MB",
-    min: 0,
-    max: MEBIBYTES_PER_TEBIBYTE,
-    help: "hint: what the job will hold at once",
-    commands: ["store create"],
-  },
   placement: {
     type: "choice",
     flag: "cells",
@@ -602,7 +518,12 @@ const VERB_OPTIONS = {
   },
 } as const satisfies Record<string, OptionSpec>;
 
-export const OPTIONS = { ...PLATFORM_OPTIONS, ...CLIENT_OPTIONS, ...VERB_OPTIONS } as const;
+export const OPTIONS = {
+  ...PLATFORM_OPTIONS,
+  ...CLIENT_OPTIONS,
+  ...VERB_OPTIONS,
+  ...STORE_OPTIONS,
+} as const satisfies Record<string, OptionSpec>;
 
 export type OptionName = keyof typeof OPTIONS;
 

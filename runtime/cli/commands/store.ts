@@ -235,7 +235,7 @@ async function putObject(
 }
 
 function putOptions(context: CommandContext): StorePutOptions {
-  const [ttlMs, idleMs] = [context.option("ttl"), context.option("idle")];
+  const [ttlMs, idleMs] = [context.option("ttlMs"), context.option("idleMs")];
   const durability = context.option("durability");
   const ifVersion = context.option("ifVersion");
   return {
@@ -264,7 +264,7 @@ async function sourceOf(context: CommandContext, file: string | undefined): Prom
   const stats = await stat(file).catch((error: unknown) => {
     throw fileFault(error, `read ${file}`);
   });
-  if (!stats.isFile()) throw fileFault(new Error("no plain file"), `read ${file}`);
+  if (!stats.isFile()) throw fileRefusal("what is no plain file", `read ${file}`);
   const body = Readable.toWeb(createReadStream(file)) as unknown as StoreBody;
   return { body, sizeBytes: stats.size };
 }
@@ -285,9 +285,13 @@ async function jsonOf(body: StoreBody): Promise<unknown> {
 
 function fileFault(error: unknown, attempted: string): unknown {
   if (error instanceof IsolaError) return error;
+  return fileRefusal(error instanceof Error ? error.message : String(error), attempted);
+}
+
+function fileRefusal(found: string, attempted: string): IsolaError {
   return new IsolaError("USAGE", {
     attempted,
-    found: error instanceof Error ? error.message : String(error),
+    found,
     required: "a file that can be used",
     fix: "check the file's name and its folder",
   });
