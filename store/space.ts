@@ -206,7 +206,9 @@ export class Space {
   full(): IsolaError {
     const { disk, cold } = this.meter.used;
     const found = `${String(disk)} bytes on disk, ${String(cold)} in the cold tier, no room left`;
-    return storeFull(found, this.diskFreeBytes <= 0 ? "DISK_FULL" : "STORE_FULL");
+    // The operator learns what has run out: the volume, or what the store may use of it.
+    const isVolume = this.diskFreeBytes < this.#budgets.diskBytes - disk;
+    return storeFull(found, isVolume ? "DISK_FULL" : "STORE_FULL");
   }
 
   /** The slot gets a row if it has none; room on disk was charged when it was placed. */

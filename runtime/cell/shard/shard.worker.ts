@@ -20,6 +20,7 @@ import {
 } from "../../contract/index.ts";
 import { type Budgets, Store } from "../../../store/index.ts";
 import { RefusingTarget, openForCall } from "../call-store-target.worker.ts";
+import { currentCell } from "../cell.worker.ts";
 import { warn } from "../stdout.worker.ts";
 import { decodeValue, encodeValue } from "../value-codec.ts";
 import { BlockClient } from "./block-client.worker.ts";
@@ -43,7 +44,10 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
   readonly #store: Store;
   readonly #gauge: DiskGauge;
   readonly #desk: Desk;
-  #allowances: Readonly<Record<string, number>> = {};
+  /** What namespaces with a quota may hold here; the gateway, which sees all shards, says it. */
+  #allowances: ReadonlyMap<string, number> = new Map();
+  /** The largest the shard's file has been: it does not shrink. */
+  #fileBytes = 0;
 
   constructor(ctx: DurableObjectState, env: ShardEnv) {
     super(ctx, env);
@@ -80,7 +84,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
       },
       {
         ...env.CELL?.budgets,
-        namespaceBytes: (namespace) => this.#allowances[namespace] ?? 0,
+        namespaceBytes: (namespace) => this.#quotaOf(namespace),
       },
     );
     this.#desk = this.#makeDesk();
@@ -108,8 +112,16 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
   async disk({ freeBytes }: DiskReport): Promise<void> {
     const blocks = this.env.BLOCKS.get(this.env.BLOCKS.idFromName(this.ctx.id.name ?? ""));
     const space = await blocks.space();
-    this.#gauge.tell(freeBytes, space.freeBytes);
+    const usedBytes = this.ctx.storage.sql.databaseSize;
+    this.#fileBytes = Math.max(this.#fileBytes, usedBytes);
+    this.#gauge.tell(freeBytes, space.freeBytes + this.#fileBytes - usedBytes);
     this.#store.diskFreeBytes = this.#gauge.freeBytes;
+  }
+
+  /** Until the gateway has said more, the whole quota of the namespace; 0: none. */
+  #quotaOf(namespace: string): number {
+    const allowed = this.#allowances.get(namespace);
+    return allowed ?? currentCell()?.table.namespace(namespace)?.storeMaxBytes ?? 0;
   }
 
   #makeDesk(): Desk {
@@ -129,7 +141,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
         return storageFault(thrown, attempted);
       },
       allow: (allowances) => {
-        this.#allowances = allowances;
+        this.#allowances = new Map(Object.entries(allowances));
       },
     };
   }
