@@ -37,7 +37,7 @@ export interface Accidents {
   readonly crash?: number;
   /** Per report: it comes twice, the second time late. */
   readonly repeat?: number;
-  /** Per attempt with a deadline: nothing is heard of it. */
+  /** Per attempt that has a deadline and is not the last one: nothing is heard of it. */
   readonly lose?: number;
 }
 
@@ -199,6 +199,15 @@ export class WorkflowWorld implements Clock {
     return Math.floor(this.fraction() * (this.options.latencyMs ?? 20));
   }
 
+  /** A report of the outside, which may come again, late. */
+  protected tell(report: Report): void {
+    this.report(report);
+    if (!this.#happens("repeat")) return;
+    this.later(() => {
+      this.report(structuredClone(report));
+    }, 10 * this.latency());
+  }
+
   /** What the run answered, as its caller sees it. */
   get output(): unknown {
     const { ended } = this.run.state;
@@ -258,7 +267,8 @@ export class WorkflowWorld implements Clock {
     const { step, token, operation, attempt, idempotencyKey: key } = effect;
     const name = "function" in operation ? operation.function : operation.op;
     const work = (): unknown => this.#call(name, effect.input, { step, attempt, key });
-    this.attempt(step, token, key, effect.deadlineMs !== undefined, work);
+    const limit = "retry" in operation ? (operation.retry?.limit ?? 0) : 0;
+    this.attempt(step, token, key, effect.deadlineMs !== undefined && attempt <= limit, work);
   }
 
   /** One attempt: entered at once, answered later, or never. */
@@ -273,11 +283,7 @@ export class WorkflowWorld implements Clock {
     const answer = (outcome: Outcome): void => {
       if (!isOpen) return;
       isOpen = false;
-      this.report({ type: "settled", step, token, outcome });
-      if (!this.#happens("repeat")) return;
-      this.later(() => {
-        this.report({ type: "settled", step, token, outcome });
-      }, 10 * this.latency());
+      this.tell({ type: "settled", step, token, outcome });
     };
     this.ledger.set(key, (this.ledger.get(key) ?? 0) + 1);
     const canceled: Outcome = { ok: false, error: { name: "Canceled", message: "canceled" } };
@@ -303,7 +309,7 @@ export class WorkflowWorld implements Clock {
     this.ledger.set(run, (this.ledger.get(run) ?? 0) + 1);
     this.later(async () => {
       const work = () => this.#call(workflow, input, { step, attempt: 1, key: run });
-      this.report({ type: "childEnded", step, token, outcome: await outcomeOf(work) });
+      this.tell({ type: "childEnded", step, token, outcome: await outcomeOf(work) });
     });
   }
 
@@ -312,7 +318,7 @@ export class WorkflowWorld implements Clock {
     if (!flow) return;
     try {
       const { plan } = flow.evaluate({ input, query: {}, headers: {} });
-      this.report({ type: "planned", plan, pins: {} });
+      this.tell({ type: "planned", plan, pins: {} });
     } catch (thrown) {
       this.report({ type: "planFailed", error: errorOf(thrown) });
     }
@@ -325,7 +331,7 @@ export class WorkflowWorld implements Clock {
     const life = this.#life;
     const results = await runHooks(hooks, structuredClone(calls));
     if (life === this.#life) {
-      this.report({ type: "hooksReturned", batch, results: structuredClone(results) });
+      this.tell({ type: "hooksReturned", batch, results: structuredClone(results) });
     }
   }
 
