@@ -196,15 +196,20 @@ export function streamOctets(
       }).toData(),
     );
   }
-  const chunks = reader
-    ? chunksOf(link, reader, range ?? { start: 0, end: found.sizeBytes })
-    : only(value as Octets);
-  return new ReadableStream(byteSource(chunks), { highWaterMark: 0 });
+  const { start, end } = range ?? { start: 0, end: found.sizeBytes };
+  const chunks = reader ? chunksOf(link, reader, { start, end }) : only(value as Octets);
+  const chunkBytes = Math.max(1, Math.min(CHUNK_BYTES, end - start));
+  return new ReadableStream(byteSource(chunks, chunkBytes), { highWaterMark: 0 });
 }
 
-function byteSource(chunks: AsyncGenerator<Uint8Array, void, void>): UnderlyingByteSource {
+function byteSource(
+  chunks: AsyncGenerator<Uint8Array, void, void>,
+  chunkBytes: number,
+): UnderlyingByteSource {
   return {
     type: "bytes",
+    // workerd's own choice, 4 KiB, is what a reader that brings no buffer would get at once.
+    autoAllocateChunkSize: chunkBytes,
     async pull(controller) {
       const { done, value: chunk } = await chunks.next();
       if (done !== true && chunk.byteLength > 0) controller.enqueue(chunk);
