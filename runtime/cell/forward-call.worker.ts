@@ -8,6 +8,7 @@ import {
   type RouteTarget,
   type ScopeCallResult,
   VALUE_TYPE,
+  packEnvelope,
   parseErrorData,
 } from "../contract/index.ts";
 import type { Cell } from "./cell.worker.ts";
@@ -26,7 +27,7 @@ export async function forwardCall(
   const response = await cell.supply.forward(path, {
     method: "POST",
     body: isData ? encodeValue(request.input) : jsonBody(request.input),
-    cf: envelope as unknown as CfProperties,
+    cf: packEnvelope(envelope) as unknown as CfProperties,
     headers: {
       "content-type": isData ? VALUE_TYPE : "application/json",
       traceparent: envelope.tp,

@@ -18,6 +18,7 @@ import {
   REPLY_HEADER,
   SHIM_HEADER,
   type ThrownData,
+  unpackEnvelope,
 } from "../contract/index.ts";
 import { settleAnswer } from "./call-store.worker.ts";
 import type { Cell } from "./cell.worker.ts";
@@ -38,7 +39,7 @@ export async function handleHttpCall(
   request: Request,
   ctx: ExecutionContext,
 ): Promise<Response> {
-  const call = request.cf as unknown as CallEnvelope;
+  const call = unpackEnvelope(request.cf);
   const startedAtMs = cell.now();
   let acquired: AcquiredIsolate;
   try {
@@ -70,8 +71,8 @@ async function runHttpCall(
   const fresh = call.fr === 1;
   const answer = (
     fresh
-      ? cell.isolates.freshEntry(isolate).then((entry) => entry.fetch(request))
-      : cell.isolates.entry(isolate).fetch(request)
+      ? cell.isolates.freshHttpEntry(isolate).then((entry) => entry.fetch(request))
+      : cell.isolates.httpEntry(isolate).fetch(request)
   ).catch((thrown: unknown) => classifyRuntimeError(thrown));
   request.signal.addEventListener("abort", () => {
     live.finish("disconnect");

@@ -23,6 +23,8 @@ import type { SupplyClient } from "./supply-client.worker.ts";
 import { workerCode } from "./worker-code.worker.ts";
 
 type Entry = Fetcher<IsolaEntry>;
+/** The shim's handler of calls over HTTP. */
+const HTTP_ENTRY = "httpEntry";
 
 /** Entrypoints of this Worker, as its own code addresses them. */
 const entrypoints = exports as unknown as {
@@ -107,11 +109,24 @@ export class Isolates {
     return this.#stub(isolate).getEntrypoint("IsolaEntry") as Entry;
   }
 
+  /** The same for a call over HTTP. */
+  httpEntry(isolate: LoadedIsolate): Fetcher {
+    return this.#stub(isolate).getEntrypoint(HTTP_ENTRY);
+  }
+
   /** A stub in an isolate that no other call will ever see (`reuse: "call"`). */
   async freshEntry(isolate: LoadedIsolate): Promise<Entry> {
+    return (await this.#fresh(isolate)).getEntrypoint("IsolaEntry") as Entry;
+  }
+
+  async freshHttpEntry(isolate: LoadedIsolate): Promise<Fetcher> {
+    return (await this.#fresh(isolate)).getEntrypoint(HTTP_ENTRY);
+  }
+
+  async #fresh(isolate: LoadedIsolate): Promise<WorkerStub> {
     const stub = this.#bindings.loader.load(await isolate.code());
     this.#loads += 1;
-    return stub.getEntrypoint("IsolaEntry") as Entry;
+    return stub;
   }
 
   enter(isolate: LoadedIsolate): void {

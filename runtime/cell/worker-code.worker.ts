@@ -53,10 +53,10 @@ export function workerCode(options: ProgramOptions): WorkerLoaderWorkerCode {
 
 function mainModule(main: string): string {
   return [
-    `import { IsolaEntry, adopt } from "./isola-shim.js";`,
+    `import { IsolaEntry, adopt, httpEntry } from "./isola-shim.js";`,
     `import * as user from ${JSON.stringify(`./app/${main}`)};`,
     "adopt(user);",
-    "export { IsolaEntry };",
+    "export { IsolaEntry, httpEntry };",
   ].join("\n");
 }
 

@@ -205,4 +205,5 @@ export {
   type TraceContext,
 } from "./trace.ts";
 export { sizeOfValue } from "./value-size.ts";
+export { packEnvelope, unpackEnvelope } from "./envelope.ts";
 export { encodeJson, findUncloneable, type Value } from "./values.ts";

@@ -11,6 +11,7 @@ import {
   isErrorCode,
   parseErrorData,
   toIsolaError,
+  unpackEnvelope,
 } from "../contract/index.ts";
 import { Departure } from "./dispatcher.worker.ts";
 import { errorResponse } from "./error-response.ts";
@@ -26,7 +27,7 @@ export async function callFromCell(
 ): Promise<Response> {
   try {
     const { dispatcher } = gatewayOf(() => state.bindings);
-    const envelope = request.cf as unknown as CallEnvelope;
+    const envelope = unpackEnvelope(request.cf);
     const route = state.sees(slot, envelope.ns)
       ? state.table.route(envelope.ns, envelope.fn)
       : undefined;

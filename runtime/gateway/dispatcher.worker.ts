@@ -17,6 +17,7 @@ import {
   type RouteTarget,
   type SuspectKey,
   type Verdict,
+  packEnvelope,
   suspectKey,
 } from "../contract/index.ts";
 import { Admission, type Lease, type Ticket } from "./admission.ts";
@@ -305,7 +306,7 @@ export class Dispatcher {
         headers: request.headers,
         body: bytes ?? request.body,
         redirect: "manual",
-        cf: envelope as unknown as CfProperties,
+        cf: packEnvelope(envelope) as unknown as CfProperties,
       });
       const response = await Promise.race([sending, departure.gone]);
       if (response === undefined) throw gone(request);

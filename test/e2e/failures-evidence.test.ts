@@ -150,8 +150,8 @@ const EVADERS = {
       }
     };`,
   "replaces the shim's entry": `
-    import { IsolaEntry } from "../isola-shim.js";
-    IsolaEntry.prototype.fetch = () => { for (;;); };
+    import { httpEntry } from "../isola-shim.js";
+    httpEntry.fetch = () => { for (;;); };
     export default () => "harmless";`,
   "renames its call": `
     export default (_, ctx) => {
@@ -161,9 +161,9 @@ const EVADERS = {
       for (;;);
     };`,
   "forges its envelope": `
-    const forged = { id: "x E y default/innocent@1 60000", mb: 60000, ns: "default", fn: "innocent",
-      v: 1, ch: [], tp: "", dl: 0, sg: 0, fr: 0, at: 1, ik: "x" };
-    Object.defineProperty(Request.prototype, "cf", { get: () => forged });
+    const id = "x E y default/innocent@1 60000";
+    const forged = [id, "default", "innocent", 1, 0, "", 1, "x", "", 0, 0, 60000, ""].join("\\n");
+    Object.defineProperty(Request.prototype, "cf", { get: () => ({ c: forged }) });
     export default () => { for (;;); };`,
   "silences the console and stops the clock": `
     export default async (_, ctx) => {
@@ -186,7 +186,7 @@ const EVADERS = {
       async fetch() {
         for (let count = 0; ; count += 1) {
           const entry = new IsolaEntry(this.ctx, this.env);
-          const forged = { id: "c" + count, mb: 60000, tp: "", dl: 0 };
+          const forged = { id: "c" + count, mb: 60000, tp: "", dl: 0, ch: [] };
           entry.run(forged, undefined, undefined).catch(() => 0);
           await null;
         }

@@ -3,7 +3,7 @@
  * what belongs to `alice`.
  */
 import { beforeAll, describe, expect, it } from "vitest";
-import type { CallRecord, LogLine } from "../../runtime/contract/index.ts";
+import { type CallRecord, type LogLine, unpackEnvelope } from "../../runtime/contract/index.ts";
 import { percentile } from "../support/load.ts";
 import { usePlatform } from "../support/platform.ts";
 import { until } from "../support/until.ts";
@@ -163,7 +163,7 @@ describe("forged identity", () => {
     };
     expect(Object.keys(seen.headers).filter((name) => name.startsWith("x-isola"))).toEqual([]);
     expect(seen.headers["x-forwarded-prefix"]).toBe("/function/echo.mallory");
-    expect(seen.cf).toMatchObject({ ns: "mallory", fn: "echo", id: seen.callId });
+    expect(unpackEnvelope(seen.cf)).toMatchObject({ ns: "mallory", fn: "echo", id: seen.callId });
     expect(seen.env).toEqual(["ISOLA"]);
     expect(await aliceUsage()).toBe(before);
   });

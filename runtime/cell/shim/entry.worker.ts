@@ -17,6 +17,7 @@ import {
   SHIM_HEADER,
   type ShimReport,
   type ThrownData,
+  unpackEnvelope,
 } from "../../contract/index.ts";
 import { adoptEarlyLines, installConsole } from "./console.worker.ts";
 import { crumbAlive } from "./crumbs.worker.ts";
@@ -29,7 +30,7 @@ import {
   formOf,
   methodNames,
 } from "./form.worker.ts";
-import { isValueCall, readInput } from "./input.worker.ts";
+import { isValueType, readInput } from "./input.worker.ts";
 import { IsolateCall, type ScopeStub, currentCall, isNested } from "./isolate-call.worker.ts";
 import { NativeRequest, NativeResponse, parse, stringify } from "./natives.worker.ts";
 import { checkWhole, writeResult } from "./output.worker.ts";
@@ -61,7 +62,17 @@ export type Description =
   | { ok: false; error: ErrorData };
 
 /** The isolate's environment as the tenant sees it, and the stub that it does not. */
-let plainEnv: Record<string, unknown> | undefined;
+interface SplitEnv {
+  readonly plain: Record<string, unknown>;
+  readonly scope: ScopeStub;
+}
+
+/** The same for every call of the isolate. */
+let known: SplitEnv | undefined;
+
+function splitEnv({ [SCOPE_BINDING]: scope, ...plain }: Record<string, unknown>): SplitEnv {
+  return { plain, scope: scope as ScopeStub };
+}
 
 export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
   /** Also tells the cell that the modules are evaluated. */
@@ -79,12 +90,44 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
     abortIsolate("evicted");
   }
 
-  override async fetch(request: Request): Promise<Response> {
-    const call = this.#enter(request.cf as unknown as CallEnvelope);
+  /** A call between functions: a value in, a value out. */
+  run(envelope: CallEnvelope, input: unknown, method: string | undefined): Promise<RunResult> {
+    return new Invocation(envelope, this.env, this.ctx).run(input, method);
+  }
+}
+
+/**
+ * Where calls over HTTP enter. An object and not the class above: of a class the runtime makes an
+ * instance and looks up every handler it might have, for each call, at about 9 µs.
+ */
+export const httpEntry = {
+  fetch(request: Request, env: Record<string, unknown>, ctx: ExecutionContext): Promise<Response> {
+    return new Invocation(unpackEnvelope(request.cf), env, ctx).answer(request);
+  },
+};
+
+/** One call in this isolate, from its envelope to its answer. */
+class Invocation {
+  readonly #call: IsolateCall;
+  readonly #ctx: ExecutionContext;
+  /** Whether a function made the call: the gateway or the cell placed it. */
+  readonly #isFromFunction: boolean;
+
+  constructor(envelope: CallEnvelope, env: Record<string, unknown>, ctx: ExecutionContext) {
+    known ??= splitEnv(env);
+    this.#call = new IsolateCall(envelope, known.plain, known.scope, ctx);
+    this.#ctx = ctx;
+    this.#isFromFunction = envelope.ch.length > 0;
+    adoptEarlyLines(this.#call);
+    crumbAlive(envelope.id);
+  }
+
+  async answer(request: Request): Promise<Response> {
+    const call = this.#call;
     let response: Response;
     try {
-      response = await currentCall.run(call, () => this.#answer(request, call));
-      await call.keepStore(form !== "data" && response.body !== null);
+      response = await currentCall.run(call, () => this.#answer(request));
+      if (call.usesStore) await call.keepStore(form !== "data" && response.body !== null);
     } catch (thrown) {
       return refuse(thrown, call);
     }
@@ -98,17 +141,12 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
     return withReport(response, header);
   }
 
-  /** A call between functions: a value in, a value out. */
-  async run(
-    envelope: CallEnvelope,
-    input: unknown,
-    method: string | undefined,
-  ): Promise<RunResult> {
-    const call = this.#enter(envelope);
+  async run(input: unknown, method: string | undefined): Promise<RunResult> {
+    const call = this.#call;
     try {
-      const value = await currentCall.run(call, () => this.#runValue(input, method, call));
+      const value = await currentCall.run(call, () => this.#runValue(input, method));
       checkWhole(value);
-      await call.keepStore(false);
+      if (call.usesStore) await call.keepStore(false);
       return { ok: true, value, logs: call.takeLines() };
     } catch (thrown) {
       const { error, thrown: data } = explain(thrown);
@@ -116,21 +154,16 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
     }
   }
 
-  #enter(envelope: CallEnvelope): IsolateCall {
-    const { [SCOPE_BINDING]: stub, ...plain } = this.env;
-    plainEnv ??= plain;
-    const call = new IsolateCall(envelope, plainEnv, stub as ScopeStub, this.ctx);
-    adoptEarlyLines(call);
-    crumbAlive(envelope.id);
-    return call;
-  }
-
-  async #answer(request: Request, call: IsolateCall): Promise<Response> {
+  async #answer(request: Request): Promise<Response> {
     const isHttp = form === "http" || form === "entrypoint";
-    if (isHttp && !isValueCall(request)) return this.#answerHttp(request, call);
+    if (isHttp && !this.#carriesValue(request)) return this.#answerHttp(request);
     if (isHttp || form === "rpc") {
       const method = new URL(request.url).pathname.slice(1);
-      return writeResult(await this.#callMethod(method, [await readInput(request)], call), request);
+      return writeResult(
+        await this.#callMethod(method, [await readInput(request, this.#isFromFunction)]),
+        request,
+        this.#isFromFunction,
+      );
     }
     const { pathname } = new URL(request.url);
     if (pathname !== "/") {
@@ -140,15 +173,19 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
         required: "no path",
       });
     }
-    return writeResult(await this.#runData(await readInput(request), call), request);
+    return writeResult(
+      await this.#runData(await readInput(request, this.#isFromFunction)),
+      request,
+      this.#isFromFunction,
+    );
   }
 
-  async #answerHttp(request: Request, call: IsolateCall): Promise<Response> {
+  async #answerHttp(request: Request): Promise<Response> {
     const response =
       form === "entrypoint"
-        ? await this.#instance(call).fetch?.(request)
-        : await (user.default as { fetch: HttpHandler }).fetch(request, this.#env(call), {
-            waitUntil: (promise: Promise<unknown>) => call.waitUntil(promise),
+        ? await this.#instance().fetch?.(request)
+        : await (user.default as { fetch: HttpHandler }).fetch(request, this.#env(), {
+            waitUntil: (promise: Promise<unknown>) => this.#call.waitUntil(promise),
             passThroughOnException: () => undefined,
             props: {},
           });
@@ -160,34 +197,34 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
     });
   }
 
-  async #runValue(input: unknown, method: string | undefined, call: IsolateCall): Promise<unknown> {
+  async #runValue(input: unknown, method: string | undefined): Promise<unknown> {
     if (method !== undefined || form === "rpc") {
-      return this.#callMethod(method ?? "", [input], call);
+      return this.#callMethod(method ?? "", [input]);
     }
-    if (form === "data") return this.#runData(input, call);
+    if (form === "data") return this.#runData(input);
     const body = input === undefined ? null : stringify(input);
     const request = new NativeRequest("http://function/", {
       method: "POST",
       body,
-      headers: { "content-type": "application/json", traceparent: call.trace.traceparent },
+      headers: { "content-type": "application/json", traceparent: this.#call.trace.traceparent },
     });
-    return readResponse(await this.#answerHttp(request, call));
+    return readResponse(await this.#answerHttp(request));
   }
 
-  async #runData(input: unknown, call: IsolateCall): Promise<unknown> {
+  async #runData(input: unknown): Promise<unknown> {
     const config = (user.config ?? {}) as { input?: unknown; output?: unknown };
     const accepted =
       config.input === undefined
         ? input
         : await validate(config.input, input, "INPUT_INVALID", "input");
     const body = user.default as (input: unknown, ctx: unknown) => unknown;
-    const result = await body(accepted, call);
+    const result = await body(accepted, this.#call);
     return config.output === undefined
       ? result
       : validate(config.output, result, "RESULT_INVALID", "output");
   }
 
-  async #callMethod(name: string, args: unknown[], call: IsolateCall): Promise<unknown> {
+  async #callMethod(name: string, args: unknown[]): Promise<unknown> {
     const isClass = form === "rpc" || form === "entrypoint";
     const known = isClass ? methodNames(user.default as EntrypointClass) : [];
     if (!known.includes(name)) {
@@ -197,21 +234,26 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
         required: known.join(", ") || "a class with methods",
       });
     }
-    const instance = this.#instance(call);
+    const instance = this.#instance();
     return (instance[name] as (...args: unknown[]) => unknown)(...args);
   }
 
-  #instance(call: IsolateCall): InstanceType<EntrypointClass> {
-    const Class = user.default as EntrypointClass;
-    // The runtime takes its own context alone, so the tenant's word is put on this one.
-    Object.defineProperty(this.ctx, "waitUntil", {
-      value: (promise: Promise<unknown>) => call.waitUntil(promise),
-    });
-    return new Class(this.ctx, this.#env(call));
+  /** For a method or a plain function, in place of a request of its own. */
+  #carriesValue(request: Request): boolean {
+    return this.#isFromFunction && isValueType(request);
   }
 
-  #env(call: IsolateCall): Record<string, unknown> {
-    return { ...call.env, ISOLA: call };
+  #instance(): InstanceType<EntrypointClass> {
+    const Class = user.default as EntrypointClass;
+    // The runtime takes its own context alone, so the tenant's word is put on this one.
+    Object.defineProperty(this.#ctx, "waitUntil", {
+      value: (promise: Promise<unknown>) => this.#call.waitUntil(promise),
+    });
+    return new Class(this.#ctx, this.#env());
+  }
+
+  #env(): Record<string, unknown> {
+    return { ...this.#call.env, ISOLA: this.#call };
   }
 }
 

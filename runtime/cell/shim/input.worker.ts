@@ -1,5 +1,5 @@
 /** Input of a data function out of an HTTP request (INTERFACE §5). */
-import { type CallEnvelope, IsolaError, LIMITS, VALUE_TYPE } from "../../contract/index.ts";
+import { IsolaError, LIMITS, VALUE_TYPE } from "../../contract/index.ts";
 
 /** Bytes of a body over the limit that are read all the same. */
 const DISCARD_MAX_BYTES = 128 * 1024 * 1024;
@@ -9,7 +9,7 @@ const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]);
 /**
  * Decodes by content type. Errors: 405, `INPUT_MALFORMED`, `BODY_TOO_LARGE`, `MEDIA_UNSUPPORTED`.
  */
-export async function readInput(request: Request): Promise<unknown> {
+export async function readInput(request: Request, isFromFunction: boolean): Promise<unknown> {
   const { method } = request;
   if (!METHODS.has(method)) {
     throw new IsolaError("METHOD_NOT_ALLOWED", {
@@ -20,7 +20,7 @@ export async function readInput(request: Request): Promise<unknown> {
   }
   if (method === "GET" || method === "HEAD") return readQuery(new URL(request.url));
   const [type = ""] = (request.headers.get("content-type") ?? "").split(";", 1);
-  return readBody(request, type.trim().toLowerCase());
+  return readBody(request, type.trim().toLowerCase(), isFromFunction);
 }
 
 /** The query as an object; a name that stands twice is a list; undefined without a query. */
@@ -45,7 +45,7 @@ function readFields(fields: URLSearchParams): Record<string, string | string[]> 
   return some ? result : undefined;
 }
 
-async function readBody(request: Request, type: string): Promise<unknown> {
+async function readBody(request: Request, type: string, isFromFunction: boolean): Promise<unknown> {
   if (type === "application/json" || type.endsWith("+json")) {
     const text = decodeText(await readBytes(request));
     return parseJson(text);
@@ -55,7 +55,7 @@ async function readBody(request: Request, type: string): Promise<unknown> {
     const { decode } = await import("isola-msgpack");
     return malformedAs("MessagePack", () => decode(bytes));
   }
-  if (isValueCall(request)) {
+  if (isFromFunction && isValueType(request)) {
     const { decodeValue } = await import("isola-msgpack");
     return decodeValue(await readBytes(request));
   }
@@ -71,15 +71,9 @@ async function readBody(request: Request, type: string): Promise<unknown> {
   });
 }
 
-/** True for a call between functions that the gateway placed: its envelope names who called. */
-export function isFromFunction(request: Request): boolean {
-  return (request.cf as unknown as CallEnvelope).ch.length > 0;
-}
-
-/** One of those that carries a value, for a method or a plain function. */
-export function isValueCall(request: Request): boolean {
-  // The header first: reading `cf` takes its text apart anew each time.
-  return request.headers.get("content-type") === VALUE_TYPE && isFromFunction(request);
+/** Whether the body is a value of another function, if a function made the call. */
+export function isValueType(request: Request): boolean {
+  return request.headers.get("content-type") === VALUE_TYPE;
 }
 
 /** No content type, or curl's default: JSON if it parses, else form fields, else the string. */

@@ -121,9 +121,12 @@ export class IsolateCall implements Context {
     return this.#open();
   }
 
+  get usesStore(): boolean {
+    return this.#usesStore;
+  }
+
   /** Says what of the call will still use its store after the answer; await it before that. */
   async keepStore(isStream: boolean): Promise<void> {
-    if (!this.#usesStore) return;
     if (isStream) await this.#open().streams();
     if (this.#background > 0) await this.#hold(true);
   }

@@ -1,17 +1,20 @@
 /** Result of a data function as an HTTP response (INTERFACE §5). */
 import { IsolaError, VALUE_TYPE, encodeJson, findUncloneable } from "../../contract/index.ts";
-import { isFromFunction } from "./input.worker.ts";
 import { NativeResponse } from "./natives.worker.ts";
 
 const MSGPACK = "application/msgpack";
 
 /** Errors: `NOT_ACCEPTABLE`, `RESULT_INVALID`. */
-export async function writeResult(result: unknown, request: Request): Promise<Response> {
+export async function writeResult(
+  result: unknown,
+  request: Request,
+  isFromFunction: boolean,
+): Promise<Response> {
   if (result instanceof NativeResponse) return result;
   if (result === undefined) return new NativeResponse(null, { status: 204 });
   checkValue(result);
   const accept = request.headers.get("accept") ?? "";
-  if (accept === VALUE_TYPE && isFromFunction(request)) {
+  if (accept === VALUE_TYPE && isFromFunction) {
     checkWhole(result);
     const { encodeValue } = await import("isola-msgpack");
     return new NativeResponse(encodeValue(result), { headers: { "content-type": VALUE_TYPE } });
