@@ -27,12 +27,7 @@ export type Crumb =
   | { readonly kind: "turned" };
 
 const LEVELS: readonly string[] = ["debug", "info", "warn", "error"] satisfies LogLevel[];
-const RECORD = /^[ELOIJWXPT]$/;
-
-/**
- * The line that a call writes in a quiet cell, and nothing else in it: read without cutting it up.
- */
-const ENTERED = /^E (\S+) (\S+) (\d+)$/;
+const RECORDS = "ELOIJWXPT";
 
 /** What the shim says: one record, about one call. */
 const OF_ISOLATE = /^(?:T$|[PWX] \S+$|O \S+ )/;
@@ -55,15 +50,12 @@ function textBehind(line: string, mark: string): string | undefined {
 
 /** Records of one line, in order. Leaves ride before or after other records of the same line. */
 export function parseCrumbs(text: string): readonly Crumb[] {
-  const entered = ENTERED.exec(text);
-  if (entered) {
-    const [, callId = "", key = "", blockMs] = entered;
-    return [{ kind: "entered", callId, key, ...blockOf(blockMs) }];
-  }
+  // Every call writes one line and few hold anything else: no pattern is tried without need.
+  const mayHold = text.startsWith("O ") || text.includes(" O ");
   // The text of a console line may hold anything: it is the last record of its line.
-  const console = /(?:^| )O (\S+) (\S+) (\d+) (.*)$/s.exec(text);
+  const console = mayHold ? /(?:^| )O (\S+) (\S+) (\d+) (.*)$/s.exec(text) : null;
   const head = console === null ? text : text.slice(0, console.index);
-  const crumbs = parseRecords(head.split(" ").filter((token) => token !== ""));
+  const crumbs = parseRecords(head.split(" "));
   if (console === null) return crumbs;
   const [, callId = "", level = "", atMs = "0", quoted = ""] = console;
   if (!LEVELS.includes(level)) return crumbs;
@@ -85,12 +77,16 @@ function parseRecords(tokens: readonly string[]): Crumb[] {
   let at = 0;
   while (at < tokens.length) {
     let end = at + 1;
-    while (end < tokens.length && !RECORD.test(tokens[end] ?? "")) end += 1;
+    while (end < tokens.length && !isRecord(tokens[end] ?? "")) end += 1;
     const crumb = parseRecord(tokens[at] ?? "", tokens.slice(at + 1, end));
     if (crumb) crumbs.push(crumb);
     at = end;
   }
   return crumbs;
+}
+
+function isRecord(token: string): boolean {
+  return token.length === 1 && RECORDS.includes(token);
 }
 
 function parseRecord(record: string, fields: readonly string[]): Crumb | undefined {
