@@ -226,12 +226,12 @@ class Invocation {
 
   async #callMethod(name: string, args: unknown[]): Promise<unknown> {
     const isClass = form === "rpc" || form === "entrypoint";
-    const known = isClass ? methodNames(user.default as EntrypointClass) : [];
-    if (!known.includes(name)) {
+    const methods = isClass ? methodNames(user.default as EntrypointClass) : [];
+    if (!methods.includes(name)) {
       throw new IsolaError("ROUTE_NOT_FOUND", {
         attempted: `call method ${JSON.stringify(name)}`,
         found: "no such method of the class",
-        required: known.join(", ") || "a class with methods",
+        required: methods.join(", ") || "a class with methods",
       });
     }
     const instance = this.#instance();
