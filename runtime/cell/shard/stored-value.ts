@@ -1,11 +1,5 @@
 /** What arrives as a value, as the store keeps it, and back. */
-import {
-  IsolaError,
-  STORE_LIMITS,
-  type StoredValue,
-  findUncloneable,
-  sizeOfValue,
-} from "../../contract/index.ts";
+import { IsolaError, STORE_LIMITS, type StoredValue, sizeOfValue } from "../../contract/index.ts";
 
 /** A structured value travels as one message with its call around it. */
 const STRUCTURED_MAX_BYTES = STORE_LIMITS.wholeMaxBytes - 64 * 1024;
@@ -15,17 +9,15 @@ const STRUCTURED_MAX_BYTES = STORE_LIMITS.wholeMaxBytes - 64 * 1024;
  * `BODY_TOO_LARGE`.
  */
 export function storedValue(value: unknown): StoredValue {
-  if (value === undefined) throw notAValue("nothing");
+  if (value === undefined) throw notAValue();
   const octets = octetsOf(value);
   if (octets) return { kind: "bytes", chunks: [octets], sizeBytes: octets.byteLength };
-  // The size first: it refuses what is nested too deeply for any recursion.
-  const sizeBytes = sizeOfValue(value);
-  const found = findUncloneable(value);
-  if (found) throw notAValue(`${found.kind} at ${found.path}`);
+  // Before the store looks into it: this refuses what is nested too deeply for any recursion.
+  const sizeBytes = sizeOfValue(value, STRUCTURED_MAX_BYTES);
   if (sizeBytes > STRUCTURED_MAX_BYTES) {
     throw new IsolaError("BODY_TOO_LARGE", {
       attempted: "store a structured value",
-      found: `about ${String(sizeBytes)} bytes`,
+      found: `about ${String(sizeBytes)} bytes or more`,
       required: `at most ${String(STRUCTURED_MAX_BYTES)} bytes`,
       fix: "Store it as bytes, or cut it into several objects.",
     });
@@ -60,10 +52,10 @@ export function plainValue(value: StoredValue): unknown {
   return octets;
 }
 
-function notAValue(found: string): IsolaError {
+function notAValue(): IsolaError {
   return new IsolaError("VALUE_INVALID", {
     attempted: "store a value",
-    found,
+    found: "nothing",
     required: "structured-clonable data without functions, or bytes",
   });
 }
