@@ -1,6 +1,6 @@
 /** Questions to the host: start, stop and restart cells. */
 import { IsolaError, parseErrorData } from "../contract/index.ts";
-import type { GatewayState } from "./state.worker.ts";
+import type { GatewayBindings } from "./bindings.worker.ts";
 
 /**
  * Posts JSON to the host and answers its JSON, or undefined for an empty answer.
@@ -8,7 +8,7 @@ import type { GatewayState } from "./state.worker.ts";
  * @throws IsolaError what the host says, `BACKEND_UNAVAILABLE` where there is no host.
  */
 export async function askHost(
-  state: GatewayState,
+  state: { readonly bindings: GatewayBindings },
   path: string,
   message: unknown,
   attempted: string,
