@@ -49,6 +49,7 @@ export async function handleHttpCall(
       : await cell.isolates.acquire(call, ctx);
   } catch (thrown) {
     const error = thrown instanceof IsolaError ? thrown : classifyRuntimeError(thrown);
+    logOwn(cell, error, call, ctx);
     return fault({ error: error.toData() }, { cold: 1, loadMs: cell.now() - startedAtMs });
   }
   if (acquired.cold) ctx.waitUntil(cell.isolates.trim());
@@ -94,8 +95,18 @@ async function runHttpCall(
     loadMs: acquired.loadMs,
     runMs: nowMs - live.startedAtMs,
   } as const;
-  if (answered instanceof IsolaError) return fault({ error: answered.toData() }, reply);
+  if (answered instanceof IsolaError) {
+    logOwn(cell, answered, call, ctx);
+    return fault({ error: answered.toData() }, reply);
+  }
   return finish(cell, answered, call, reply, ctx);
+}
+
+/** What the runtime says of the function is for its owner alone, who looks into the logs. */
+function logOwn(cell: Cell, error: IsolaError, call: CallEnvelope, ctx: ExecutionContext): void {
+  if (error.code !== "FUNCTION_ERROR") return;
+  const { attempted, found } = error.parts;
+  cell.addLogs(ctx, call, [{ atMs: cell.now(), level: "error", text: `${attempted}: ${found}` }]);
 }
 
 /** The tenant's answer, with its report taken off and ours put on; most answers pass untouched. */

@@ -34,6 +34,7 @@ import { isValueType, readInput } from "./input.worker.ts";
 import { IsolateCall, type ScopeStub, currentCall, isNested } from "./isolate-call.worker.ts";
 import { NativeRequest, NativeResponse, parse, stringify } from "./natives.worker.ts";
 import { checkWhole, writeResult } from "./output.worker.ts";
+import { withoutShim } from "./stack.worker.ts";
 import { installTimers } from "./timers.worker.ts";
 import { validate } from "./validate.worker.ts";
 
@@ -329,7 +330,7 @@ function thrownData(thrown: unknown): ThrownData {
       return {
         name: String(thrown.name).slice(0, 200),
         message: String(thrown.message).slice(0, 2_000),
-        stack: String(thrown.stack ?? "").slice(0, 3_000),
+        stack: withoutShim(String(thrown.stack ?? "")).slice(0, 3_000),
       };
     }
     const text = typeof thrown === "string" ? thrown : stringify(thrown);

@@ -20,6 +20,7 @@ import {
 import type { CallOptions, Context, Log, StoreJob, TraceInfo } from "../../sdk/index.ts";
 import { formatConsole } from "../../telemetry/index.ts";
 import { crumbAlive, crumbBackground, crumbLine } from "./crumbs.worker.ts";
+import { withoutShim } from "./stack.worker.ts";
 import { CallStorage, cancelLater, later, now } from "./natives.worker.ts";
 import { StoreLinks } from "./store-link.worker.ts";
 import { Job } from "./store.worker.ts";
@@ -178,8 +179,9 @@ export class IsolateCall implements Context {
       this.#dropped += 1;
       return;
     }
-    const cut = text.length > LIMITS.logLineMaxBytes;
-    const kept = cut ? `${text.slice(0, LIMITS.logLineMaxBytes)}… (cut)` : text;
+    const own = withoutShim(text);
+    const cut = own.length > LIMITS.logLineMaxBytes;
+    const kept = cut ? `${own.slice(0, LIMITS.logLineMaxBytes)}… (cut)` : own;
     crumbLine(this.#envelope.id, level, atMs, kept);
     this.#lines.push({ atMs, level, text: kept });
     if (this.#flushTimer !== undefined) return;

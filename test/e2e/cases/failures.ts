@@ -1,6 +1,7 @@
 /** Functions that fail, and what their caller is told. */
 import { expect } from "vitest";
 import { pause } from "../../support/platform.ts";
+import { until } from "../../support/until.ts";
 import type { CaseGroup } from "./case.ts";
 
 const BREAKS = `
@@ -88,11 +89,20 @@ export const failureCases: CaseGroup = {
       );
       expect(lines.map(({ level }) => level)).toEqual(["error"]);
       expect(lines[0]?.text).toMatch(/RangeError: secret detail\n +at /);
+      // Frames of the platform are none of the author's.
+      expect(lines[0]?.text).not.toContain("isola-shim");
     },
 
     "a function that never answers is told so, at once or at its deadline": async (platform) => {
       const answer = await platform.call("breaks?way=never");
       expect(["TIMEOUT", "FUNCTION_ERROR"]).toContain(answer.code);
+      const callId = answer.headers["x-call-id"];
+      // What only the runtime knows of a call is in its logs.
+      await until(async () => {
+        const lines = await platform.client.logs({ function: "breaks" });
+        const own = lines.filter((line) => line.callId === callId);
+        return answer.code === "TIMEOUT" || own.some(({ text }) => text.includes("never answer"));
+      });
       expect((await platform.call("breaks?way=thenable")).json).toBe("thenable");
     },
 
