@@ -1,6 +1,6 @@
 /** From entries to live versions; shared by deploy, start and dev. */
 import type { IsolaClient } from "../client/index.ts";
-import type { DeployResult, FunctionConfig } from "../contract/index.ts";
+import { type DeployResult, type FunctionConfig, IsolaError } from "../contract/index.ts";
 import { type BuiltFunction, bundleFunction } from "./bundle.ts";
 import { inParallel } from "./in-parallel.ts";
 import type { FunctionEntry } from "./functions-folder.ts";
@@ -25,14 +25,27 @@ export async function deployBuilt(
 ): Promise<DeployResult> {
   const { config, traffic, dryRun = false } = options;
   const hasConfig = config !== undefined && Object.keys(config).length > 0;
-  return client.deploy(
-    built.name,
-    {
-      main: built.bundle.main,
-      ...(hasConfig ? { config } : {}),
-      ...(traffic === undefined ? {} : { traffic }),
-    },
-    built.bundle.modules,
-    { dryRun },
-  );
+  try {
+    return await client.deploy(
+      built.name,
+      {
+        main: built.bundle.main,
+        ...(hasConfig ? { config } : {}),
+        ...(traffic === undefined ? {} : { traffic }),
+      },
+      built.bundle.modules,
+      { dryRun },
+    );
+  } catch (error) {
+    throw naming(built.name, error);
+  }
+}
+
+/** Of a folder of functions, whoever reads the error wants to know which one it was. */
+function naming(name: string, error: unknown): unknown {
+  if (!(error instanceof IsolaError)) return error;
+  const { attempted } = error.parts;
+  if (attempted.split(/\W+/).includes(name)) return error;
+  const parts = { ...error.parts, attempted: `deploy ${name}: ${attempted}` };
+  return new IsolaError(error.code, parts, { cause: error });
 }

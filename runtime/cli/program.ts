@@ -51,9 +51,8 @@ function classify(
     return withHint(toIsolaError(error, `run isola ${argv[0] ?? ""}`));
   }
   if (error.exitCode === 0) return undefined;
-  const [first = ""] = argv;
-  const isKnown = commands.some(({ name }) => name.split(" ")[0] === first);
-  const verb = /^[a-z]/.test(first) ? first : "";
+  const known = commandIn(argv, commands);
+  const verb = known ?? argv.find((word) => /^[a-z]/.test(word)) ?? "";
   if (error.code === "commander.help") {
     return new IsolaError("USAGE", {
       attempted: `run isola ${verb}`.trimEnd(),
@@ -66,8 +65,15 @@ function classify(
     attempted: `run isola ${verb}`.trimEnd(),
     found,
     required: suggestion?.replace(/^\(?(.*?)\)?$/, "$1") ?? "what the help of the command shows",
-    fix: isKnown && verb !== "" ? `isola ${verb} --help` : "isola --help",
+    fix: known === undefined ? "isola --help" : `isola ${known} --help`,
   });
+}
+
+/** The command that was meant: its words stand behind one another, options may come before. */
+function commandIn(argv: readonly string[], commands: readonly Command[]): string | undefined {
+  const named = commands.filter(({ name }) => ` ${argv.join(" ")} `.includes(` ${name} `));
+  const [longest] = named.toSorted((one, other) => other.name.length - one.name.length);
+  return longest?.name;
 }
 
 /** What to do in words of the command line, where the catalogue speaks of HTTP. */

@@ -4,7 +4,8 @@ import { resolve } from "node:path";
 import type { BuiltFunction } from "./bundle.ts";
 import { shownPath } from "./shown-path.ts";
 
-const POSITION = /([\w.-]+\.js):(\d+):(\d+)/g;
+/** In the isolate a bundle's modules lie in the folder app. */
+const POSITION = /(?:\bapp\/)?([\w.-]+\.js):(\d+):(\d+)/g;
 
 export class SourceMaps {
   readonly #maps = new Map<string, { readonly map: SourceMap; readonly root: string }>();

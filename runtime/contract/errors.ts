@@ -92,7 +92,7 @@ export const ERRORS = {
     false,
     "caller",
     "The function has no such version.",
-    "isola versions F lists them.",
+    "isola versions <function> lists them.",
   ),
   NAMESPACE_NOT_FOUND: entry(
     404,
@@ -218,7 +218,7 @@ export const ERRORS = {
     false,
     "function",
     "The function threw.",
-    "isola logs F shows message and stack.",
+    "isola logs <function> shows message and stack.",
   ),
   RESULT_INVALID: entry(
     500,
@@ -302,7 +302,7 @@ export const ERRORS = {
     false,
     "function",
     "The function was convicted repeatedly of blocking or killing its cell.",
-    "Deploy a corrected version, or isola release F.",
+    "Deploy a corrected version, or isola release <function>.",
   ),
   BACKEND_UNAVAILABLE: entry(
     422,

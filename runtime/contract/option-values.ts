@@ -149,9 +149,11 @@ function readTyped(
 
 function fixOf(name: OptionName, spec: OptionSpec, source: string): string {
   if (isSecretOption(name)) return `correct ${source}`;
-  const variable = spec.environment === undefined ? "" : `, ${spec.environment}`;
-  const key = spec.file === undefined ? "" : `, ${spec.file} in isola.toml`;
-  return `correct ${source}; the option is --${flagOf(name)}${variable}${key}`;
+  const key = spec.file === undefined ? undefined : `${spec.file} in isola.toml`;
+  const others = [`--${flagOf(name)}`, spec.environment, key].filter(
+    (other) => other !== undefined && other !== source,
+  );
+  return `correct ${source}${others.length === 0 ? "" : `; it is also ${others.join(", ")}`}`;
 }
 
 /** What is required instead, or undefined if the value will do. */

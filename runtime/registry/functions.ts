@@ -194,7 +194,7 @@ function requirePrevious(db: Database, row: FunctionRow, arrivals: readonly numb
   throw new IsolaError("VERSION_NOT_FOUND", {
     attempted: `go back to the version of ${row.name} before the present one`,
     found: "no earlier version that had traffic and is not quarantined",
-    fix: "name a version; isola versions F lists them",
+    fix: "name a version; isola versions <function> lists them",
   });
 }
 
@@ -203,7 +203,7 @@ function stillQuarantined(row: VersionRow): IsolaError {
     attempted: `give traffic to version ${row.version} of ${row.name}`,
     found: "a version with this content in quarantine",
     required: "another version, or its release",
-    fix: "deploy a corrected version, or isola release F",
+    fix: "deploy a corrected version, or isola release <function>",
   });
 }
 

@@ -84,7 +84,7 @@ describe("isola dev", () => {
     expect(response.status).toBe(500);
     expect(await response.text()).toContain("broken");
     await running.said(/a v1 info {2}here/);
-    await running.said(/Error: broken[^]*functions\/a\.ts:6:\d+/);
+    await running.said(/Error: broken\n +at [^\n]*[ (]functions\/a\.ts:6:\d+\)?\n/);
   });
 
   it("joins a platform that runs already, and leaves it running", async () => {

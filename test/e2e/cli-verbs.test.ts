@@ -213,6 +213,13 @@ describe("verbs on functions", () => {
     expect(stderr).toContain("(LOAD_FAILED)");
     expect(stderr).toContain("at load");
     expect(await ok(["invoke", "a"])).toBe("a\n");
+    // Of a whole folder, the one that is wrong is named.
+    writeFiles(folder, {
+      "functions/a.js": ANSWER("a"),
+      "functions/other.js": "export const config = { timeout: 1 }; export default () => 1;",
+    });
+    const wrong = await run(["deploy"]);
+    expect(wrong.stderr).toContain('cannot deploy other: use option "timeout" (CONFIG_INVALID)');
   });
 });
 

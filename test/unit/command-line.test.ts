@@ -128,6 +128,13 @@ describe("the command line", () => {
     expect(late.stderr).toContain("http://127.0.0.1:3");
   });
 
+  it("names the command that was wrongly used, wherever its options stand", async () => {
+    const { status, stderr } = await run(["--data", "x", "secret", "put", "A", "not here"]);
+    expect(status).toBe(2);
+    expect(stderr).toContain("cannot run isola secret put (USAGE)");
+    expect(stderr).toContain("isola secret put --help");
+  });
+
   it("prints errors as JSON where that is asked for", async () => {
     const { stderr } = await run(["list", "--json"]);
     expect(JSON.parse(stderr)).toMatchObject({
