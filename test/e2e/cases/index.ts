@@ -8,6 +8,7 @@ import { deadlineCases } from "./deadlines.ts";
 import { encodingCases } from "./encodings.ts";
 import { failureCases } from "./failures.ts";
 import { reuseCases } from "./reuse.ts";
+import { storeOctetCases } from "./store-octets.ts";
 import { storeOperationCases } from "./store-operations.ts";
 import { storeSharingCases } from "./store-sharing.ts";
 import { streamCases } from "./streams.ts";
@@ -27,4 +28,8 @@ export const callCases: readonly CaseGroup[] = [
 ];
 
 /** What holds of the store in every form. */
-export const storeCases: readonly CaseGroup[] = [storeOperationCases, storeSharingCases];
+export const storeCases: readonly CaseGroup[] = [
+  storeOperationCases,
+  storeOctetCases,
+  storeSharingCases,
+];
