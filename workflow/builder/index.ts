@@ -7,13 +7,11 @@ export { validatePlan } from "./validate.ts";
 export { edgePath, hookName, pathWithin } from "./plan.ts";
 export type {
   ApplyPlan,
-  CompensationPlan,
   DagPlan,
   EventPlan,
   HookRole,
   InvokePlan,
   NodePlan,
-  OperationPlan,
   Plan,
   RequestPlan,
   RetryPlan,
