@@ -124,6 +124,17 @@ export class Jobs {
     this.#seams.space.wrote(job);
   }
 
+  /** After a write-back: the end of the shard's memory takes nothing of these jobs any more. */
+  markWritten(): void {
+    for (const job of this.#byId.values()) {
+      if (!job.isVolatile || !isWritten(job)) continue;
+      job.isVolatile = false;
+      this.#parts.answers.flush(job);
+      this.#seams.sql.all(STATEMENTS.jobWritten, job.number);
+      this.#seams.space.wrote(job);
+    }
+  }
+
   /** Idempotent. */
   end(job: Job): void {
     if (job.endedAtMs !== undefined) return;
@@ -279,6 +290,13 @@ export class Jobs {
     this.#seams.sql.all(STATEMENTS.learnedPut, job.namespace, job.workflow, learned);
     this.#seams.space.wrote(job);
   }
+}
+
+function isWritten(job: Job): boolean {
+  for (const bucket of job.buckets.values()) {
+    for (const entry of bucket.entries.values()) if (!entry.hasRow) return false;
+  }
+  return true;
 }
 
 function learnedKey(namespace: string, workflow: string): string {

@@ -176,6 +176,10 @@ export const STATEMENTS = {
   jobVolatile: statement<[volatileEpoch: number, number: number]>(
     "UPDATE storeJobs SET volatileEpoch = ? WHERE number = ?",
   ),
+  /** Nothing of it is in memory alone any more. */
+  jobWritten: statement<[number: number]>(
+    "UPDATE storeJobs SET volatileEpoch = NULL WHERE number = ?",
+  ),
   jobsLose: statement<[]>(
     `UPDATE storeJobs SET lostEpoch = volatileEpoch, volatileEpoch = NULL
      WHERE volatileEpoch IS NOT NULL`,

@@ -179,11 +179,13 @@ export class Store {
   /** Writes what memory alone holds, before the runtime evicts the actor. */
   async writeBack(): Promise<void> {
     for (const slot of this.#space.memorySlots()) {
-      if (slot.row !== "none") continue;
+      // A call's job dies with its call, sooner than the actor.
+      if (slot.row !== "none" || slot.job.kind === "call") continue;
       if (slot.sizeBytes <= STORE_LIMITS.inlineMaxBytes) this.#space.ensureRow(slot);
       else this.#mover.spill(slot);
     }
     await this.#mover.quiet();
+    this.#jobs.markWritten();
   }
 
   /** Free bytes of the volume beyond the reserve; below what is asked, puts get `DISK_FULL`. */

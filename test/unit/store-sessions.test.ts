@@ -370,6 +370,29 @@ describe("a restart", () => {
     expect((await again.increment(B, "n")).value).toBe(2);
   });
 
+  it("says absent, not lost, of what was not there when all of memory was written back", async () => {
+    const world = new StoreWorld();
+    const client = open(world);
+    await client.put(B, "small", text("small"));
+    await client.put(B, "large", octets(200_000));
+    await world.store.writeBack();
+    world.commit();
+    world.crash();
+    await world.settle();
+    const again = world.store.session(NAMESPACE, "0-1");
+    expect(await valueOf(again, "small")).toBe("small");
+    expect((await again.get(B, "large")).value?.info.sizeBytes).toBe(200_000);
+    expect(await valueOf(again, "none")).toBeUndefined();
+    // What memory alone holds from then on is lost again, and said to be.
+    await again.put(B, "later", text("later"));
+    world.commit();
+    world.crash();
+    await world.settle();
+    const third = world.store.session(NAMESPACE, "0-1");
+    expect(await valueOf(third, "small")).toBe("small");
+    expect(await refusal(() => third.get(B, "later"))).toBe("VALUE_LOST");
+  });
+
   it("reports a recorded value that it could not keep as lost", async () => {
     const world = new StoreWorld();
     const operation = { step: "s", ordinal: 1 };
