@@ -2,7 +2,7 @@
 export { IsolateLedger } from "./isolate-ledger.ts";
 export { classifyRuntimeError } from "./runtime-error.ts";
 export { checkCall } from "./shard/check-call.ts";
-export { CommitLog, type CommitSeams } from "./shard/commit-log.ts";
+export { CommitLog } from "./shard/commit-log.ts";
 export { DiskGauge } from "./shard/disk-gauge.ts";
 export { storageFault } from "./shard/storage-fault.ts";
 export { ofItsOwn, plainValue, storedValue } from "./shard/stored-value.ts";

@@ -10,7 +10,9 @@ const LOOPS = {
   reads: `await ctx.store.put("k", new Uint8Array(1000));
     for (let i = 0; i < count * 5; i += 1) await ctx.store.get("k");`,
   chunks: `await ctx.store.put("k", new Uint8Array(20 << 20));
-    for (let i = 0; i < count / 100; i += 1) for await (const chunk of await ctx.store.stream("k"));`,
+    for (let i = 0; i < count / 100; i += 1) {
+      for await (const chunk of await ctx.store.stream("k"));
+    }`,
 } as const;
 
 describe("a function that loops over", () => {

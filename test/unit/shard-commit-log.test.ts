@@ -136,7 +136,7 @@ describe("group commit", () => {
   });
 
   for (const where of ["a statement", "the sync"] as const) {
-    it(`keeps C4: after ${where} failed nothing is confirmed, and the actor ends once`, async () => {
+    it(`keeps C4: after ${where} failed nothing is confirmed and the actor ends`, async () => {
       const bench = new Bench();
       const failure = new Error("database or disk is full");
       bench.log.all(WRITE, 1);
