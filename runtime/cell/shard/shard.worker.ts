@@ -30,7 +30,7 @@ import { CommitLog } from "./commit-log.ts";
 import { DiskGauge } from "./disk-gauge.ts";
 import { storageFault } from "./storage-fault.ts";
 import { type Desk, JobTarget } from "./store-target.worker.ts";
-import { ActorTimers, Breath, afterThisTick } from "./system-timers.worker.ts";
+import { ActorTimers, Breath, RestTimer, afterThisTick } from "./system-timers.worker.ts";
 
 interface ShardEnv {
   readonly BLOCKS: DurableObjectNamespace<Blocks>;
@@ -101,11 +101,14 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
     await this.#desk.breath();
     try {
       await this.#log.committed(this.#store.openedPosition);
-      if (create) this.#store.createJob({ ...create, id: job, namespace });
+      return openForCall(opening, () => {
+        // After a look at the call, in the same turn: nobody would end a job that is made later.
+        if (create) this.#store.createJob({ ...create, id: job, namespace });
+        return new JobTarget(this.#desk, { namespace, job });
+      });
     } catch (thrown) {
       return new RefusingTarget(this.#desk.refusal(thrown, "open a store job"));
     }
-    return openForCall(opening, () => new JobTarget(this.#desk, { namespace, job }));
   }
 
   /** Told by the host, every second or so. */
@@ -127,13 +130,18 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
   #makeDesk(): Desk {
     const [store, log] = [this.#store, this.#log];
     const breath = new Breath(() => systemClock.now());
+    // A host pins its actors and says what a cell is; elsewhere the runtime evicts them.
+    const rest = this.env.CELL ? undefined : new RestTimer(() => void this.#writeBack());
     return {
       store,
       get durable() {
         return log.durable;
       },
       committed: (position) => log.committed(position),
-      plan: () => store.plan(),
+      plan: () => {
+        rest?.touch();
+        store.plan();
+      },
       breath: () => breath.take(),
       refusal: (thrown, attempted) => {
         if (thrown instanceof IsolaError) return thrown;
@@ -151,6 +159,16 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
     // The opening itself writes before there is a store.
     const store = this.#store as Store | undefined;
     if (store) store.diskFreeBytes = this.#gauge.freeBytes;
+  }
+
+  /** Before the actor is evicted: what memory alone holds would be gone. */
+  async #writeBack(): Promise<void> {
+    try {
+      await this.#store.writeBack();
+      await this.#log.committed(this.#log.position);
+    } catch (thrown) {
+      this.#log.fail(thrown);
+    }
   }
 
   #wake(): void {

@@ -81,3 +81,33 @@ export class ActorTimers implements Timers {
     this.#wake();
   }
 }
+
+/** How long nobody asks anything until a rest begins; workerd evicts an idle actor after 10 s. */
+const REST_MS = 2_000;
+
+/** Calls back once in every rest. */
+export class RestTimer {
+  readonly #callback: () => void;
+  #isAwake = false;
+  #isArmed = false;
+
+  constructor(callback: () => void) {
+    this.#callback = callback;
+  }
+
+  /** Work is being done. */
+  touch(): void {
+    this.#isAwake = true;
+    if (!this.#isArmed) this.#arm();
+  }
+
+  #arm(): void {
+    this.#isArmed = true;
+    this.#isAwake = false;
+    setTimeout(() => {
+      this.#isArmed = false;
+      if (this.#isAwake) this.#arm();
+      else this.#callback();
+    }, REST_MS);
+  }
+}
