@@ -4,7 +4,8 @@
  *
  * W1 Only the cell's own progress counts: a call entered or left, modules evaluated, or a ping
  *    answered. Console lines do not: an endless loop can print. Of what an isolate says, a call's
- *    first few words count: a loop that forges them has no more.
+ *    first few words count, and as many timers between two signs of the cell's own: a loop that
+ *    forges them has no more.
  * W2 A cell is blocked when its JavaScript thread burned its block time and a margin of CPU since
  *    the last evidence. Wall time alone never kills: a starved or busy machine is nobody's fault.
  *    Calls that wake together say so when they answer; many that neither begin nor end in one turn
@@ -40,6 +41,8 @@ export const WATCHDOG = {
   backgroundMax: 256,
   /** Words of one call that count as progress: it begins, answers, ends its background. */
   wordsPerCall: 4,
+  /** Timers for each open call that may fire in one turn of the loop and count. */
+  timersPerCall: 4,
 } as const;
 
 /** CPU and memory of the cell's JavaScript thread at one moment. */
@@ -101,6 +104,8 @@ export class CellWatch {
   /** CPU when the evidence was newest; undefined = the next sample sets it. */
   #cpuAtEvidenceMs: number | undefined;
   #overdue = 0;
+  /** Timers that isolates said to have fired, since the cell itself said anything (W1). */
+  #timers = 0;
   #previous: CellSample | undefined;
   /** Time without evidence in which the thread did not run. */
   #idleMs = 0;
@@ -133,7 +138,10 @@ export class CellWatch {
         this.#setBackground(crumb.callId, crumb.open);
         return;
       case "turned":
-        break;
+        if (this.#timers >= WATCHDOG.timersPerCall * Math.max(1, this.#open.size)) return;
+        this.#timers += 1;
+        this.#progress();
+        return;
       case "yielded":
         if (crumb.callId === undefined || this.#hasWord(crumb.callId)) break;
         return;
@@ -143,11 +151,13 @@ export class CellWatch {
       default:
         unreachable(crumb, "a breadcrumb has one of the kinds");
     }
+    if (crumb.kind !== "yielded") this.#timers = 0;
     this.#progress();
   }
 
   /** The cell's event loop turned: a ping was answered. */
   answered(): void {
+    this.#timers = 0;
     this.#progress();
   }
 

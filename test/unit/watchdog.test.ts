@@ -79,6 +79,27 @@ describe("a blocked cell", () => {
     expect(killed).toBe(true);
   });
 
+  it("does not save itself by timers that it says have fired (W1)", () => {
+    const cell = watch();
+    tell(cell, `E a ${KEY} 1000`);
+    const boundMs = LIMIT_MS * (WATCHDOG.timersPerCall + 1) + 1_000;
+    let killed = false;
+    for (let at = 0; at <= boundMs && !killed; at += 100) {
+      if (at % 1_000 === 0) tell(cell, "T");
+      killed = cell.sample({ atMs: at, cpuMs: at, state: "R" }).kind === "kill";
+    }
+    expect(killed).toBe(true);
+  });
+
+  it("is not ended for timers of many calls that fire together", () => {
+    const cell = watch();
+    for (let call = 0; call < 50; call += 1) tell(cell, `E c${call} ${KEY} 1000`);
+    for (let at = 0; at < 50 * 900; at += 100) {
+      if (at % 900 === 0) tell(cell, "T");
+      expect(cell.sample({ atMs: at, cpuMs: at, state: "R" }).kind).toBe("none");
+    }
+  });
+
   it("is not ended by one sample: evidence may lie unread (W3)", () => {
     const cell = watch();
     tell(cell, `E a ${KEY} 1000`);
