@@ -2,15 +2,28 @@
 import { parseArgs } from "node:util";
 import { runCalls } from "./suites/calls.ts";
 import { FULL, QUICK } from "./suites/options.ts";
+import { STORE_FULL_RUN, STORE_QUICK_RUN } from "./suites/store-cases.ts";
+import { runStore } from "./suites/store.ts";
 
-const USAGE = `isola bench calls [--quick] [--json FILE]
+const USAGE = `isola bench calls|store [--quick] [--json FILE]
 
   calls     cost of a call, start of an isolate, memory, number of functions,
             beside bare workerd; bench/METHOD.md says how
+  store     put, get and hand over of intermediate data, beside Redis and an object store
   --quick   under a minute: trends, no figures to quote
   --json    raw records of everything that was measured, one JSON object a line
 
 Status: 0 valid and every aim met, 1 an aim missed or the run invalid, 2 wrong usage.`;
+
+const SUITES = {
+  calls: (isQuick: boolean, json?: string) => runCalls(isQuick ? QUICK : FULL, tell, json),
+  store: (isQuick: boolean, json?: string) =>
+    runStore(isQuick ? STORE_QUICK_RUN : STORE_FULL_RUN, tell, json),
+} as const;
+
+type Suite = keyof typeof SUITES;
+
+const isSuite = (name: string): name is Suite => Object.hasOwn(SUITES, name);
 
 /** Progress, for a person who waits. */
 function tell(line: string): void {
@@ -28,9 +41,9 @@ export async function runBench(argv: readonly string[]): Promise<number> {
     console.log(USAGE);
     return 0;
   }
-  const options = parsed.quick ? QUICK : FULL;
   try {
-    const { report, isValid, aimsMet } = await runCalls(options, tell, parsed.json);
+    const run = SUITES[parsed.suite];
+    const { report, isValid, aimsMet } = await run(parsed.quick, parsed.json);
     console.log(report);
     return isValid && (aimsMet || parsed.quick) ? 0 : 1;
   } catch (error) {
@@ -41,6 +54,7 @@ export async function runBench(argv: readonly string[]): Promise<number> {
 
 interface Parsed {
   readonly help: boolean;
+  readonly suite: Suite;
   readonly quick: boolean;
   readonly json: string | undefined;
 }
@@ -57,11 +71,12 @@ function parse(argv: readonly string[]): Parsed | string {
         help: { type: "boolean", short: "h", default: false },
       },
     });
-    const [suite] = positionals;
-    if (!values.help && (suite !== "calls" || positionals.length > 1)) {
-      return `isola bench: no suite ${JSON.stringify(positionals.join(" "))}; there is: calls`;
+    const name = values.help ? "calls" : positionals.join(" ");
+    if (!isSuite(name)) {
+      const names = Object.keys(SUITES).join(", ");
+      return `isola bench: no suite ${JSON.stringify(name)}; there are: ${names}`;
     }
-    return { help: values.help, quick: values.quick, json: values.json };
+    return { help: values.help, suite: name, quick: values.quick, json: values.json };
   } catch (error) {
     return `isola bench: ${error instanceof Error ? error.message : String(error)}`;
   }

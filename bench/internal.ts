@@ -2,7 +2,11 @@
 export { Journal } from "./journal.ts";
 export { merged, percentileMs } from "./load/histogram.ts";
 export { LoadGenerator } from "./load/index.ts";
-export { ratios, quantile, slopeOf, spreadOf } from "./statistics.ts";
+export { medianInterval, ratios, quantile, slopeOf, spreadOf } from "./statistics.ts";
 export { faultsOf, figuresOf, isMet } from "./suites/figures.ts";
 export { runCalls } from "./suites/calls.ts";
 export { FULL } from "./suites/options.ts";
+export { STORE_QUICK_RUN } from "./suites/store-cases.ts";
+export { storeFaultsOf, storeFiguresOf } from "./suites/store-figures.ts";
+export { runStore } from "./suites/store.ts";
+export { redisVersion } from "./store-targets.ts";

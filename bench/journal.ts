@@ -46,6 +46,22 @@ export interface EvictedRecord {
   readonly isolates: number;
 }
 
+/** Operations on a store in one request, timed by who asked for them. */
+export interface BatchRecord {
+  readonly type: "batch";
+  readonly round: number;
+  readonly name: string;
+  /** 0: what goes around the operations of the same case. */
+  readonly count: number;
+  readonly sizeBytes: number;
+  readonly elapsedMs: number;
+  /** CPU time of the processes that did it, in steps of 10 ms: only sums mean something. */
+  readonly cpuMs: number;
+  /** Octets that were to be read, and those that were. */
+  readonly wantedOctets: number;
+  readonly octets: number;
+}
+
 /** The same target at the same moment, loaded by wrk. */
 export interface CrossCheckRecord {
   readonly type: "wrk";
@@ -65,6 +81,7 @@ export type BenchRecord =
   | StartRecord
   | MemoryRecord
   | EvictedRecord
+  | BatchRecord
   | CrossCheckRecord
   | NoteRecord;
 

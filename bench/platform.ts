@@ -44,11 +44,15 @@ function partOf(pid: number): string {
 }
 
 /** Starts Isola with one cell, as the prototype has, and `hello` deployed. */
-export async function startIsola(folder: string, helloCode: string): Promise<IsolaTarget> {
+export async function startIsola(
+  folder: string,
+  helloCode: string,
+  options: readonly string[] = [],
+): Promise<IsolaTarget> {
   const data = join(folder, "data");
   const listeners = ["--port", "0", "--admin-port", "0"];
   const size = ["--cells", "1", "--cell-memory-mb", String(CELL_MEMORY_MB)];
-  const argv = [ISOLA, "start", ...listeners, "--data", data, ...size];
+  const argv = [ISOLA, "start", ...listeners, "--data", data, ...size, ...options];
   const child = spawn(process.execPath, argv, { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
   const stop = endWithUs(child);
   const { publicUrl, adminUrl } = await addressesOf(child, stop);

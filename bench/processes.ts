@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { createServer } from "node:net";
 import type { Readable } from "node:stream";
 
 const STOP_MAX_MS = 15_000;
@@ -29,6 +30,16 @@ export function endWithUs(child: ChildProcess): () => Promise<void> {
     }
     process.off("exit", kill);
   };
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  return typeof address === "object" && address ? address.port : 0;
 }
 
 function workerdBinary(): string {

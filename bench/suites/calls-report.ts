@@ -2,33 +2,11 @@
 import type { Journal } from "../journal.ts";
 import type { Provenance } from "../provenance.ts";
 import { type Spread, spreadOf } from "../statistics.ts";
-import { type Figure, isMet, series, wrkRatios } from "./figures.ts";
+import { type Figure, series, wrkRatios } from "./figures.ts";
 import { MANY_CLIENTS } from "./options.ts";
+import { figureTable, originLines, shown, tableOf, withQuartiles } from "./tables.ts";
 
 const TARGETS = ["static", "loaded", "prototype", "isola"] as const;
-
-const shown = (value: number): string => {
-  if (Number.isNaN(value) || !Number.isFinite(value)) return "–";
-  if (value >= 1000) return Math.round(value).toLocaleString("en-US");
-  return value.toFixed(value >= 100 ? 0 : 2);
-};
-
-const withQuartiles = ({ median, low, high }: Spread): string =>
-  `${shown(median)} (${shown(low)}–${shown(high)})`;
-
-function tableOf(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) =>
-    Math.max(...rows.map((row) => (row[column] ?? "").length)),
-  );
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
-}
 
 function callTable(journal: Journal): string {
   const header = ["", "clients", "p50 ms", "p99 ms", "calls/s, median (quartiles of rounds)"];
@@ -66,39 +44,15 @@ function cpuTable(journal: Journal): string {
   return tableOf([[`CPU µs a call, ${MANY_CLIENTS} clients`, ""], ...rows]);
 }
 
-function aimOf({ aim, unit }: Figure): string {
-  if (aim === undefined) return "";
-  return "atLeast" in aim ? `≥ ${aim.atLeast} ${unit}` : `≤ ${aim.atMost} ${unit}`;
-}
-
-function figureTable(figures: readonly Figure[]): string {
-  const rows = figures.map((figure) => {
-    const met = isMet(figure);
-    const value = figure.spread ? withQuartiles(figure.spread) : shown(figure.value);
-    const judgement = met ? "met" : "MISSED";
-    return [
-      figure.name,
-      `${value} ${figure.unit}`,
-      aimOf(figure),
-      met === undefined ? "" : judgement,
-    ];
-  });
-  return tableOf([["", "measured", "aim", ""], ...rows]);
-}
-
 export function reportOf(
   journal: Journal,
   figures: readonly Figure[],
   faults: readonly string[],
-  { commit, dirtyFiles, versions, machine, loadBefore }: Provenance,
+  origin: Provenance,
 ): string {
   const wrk = wrkRatios(journal).map(({ target, ratio }) => `${ratio.toFixed(2)} on ${target}`);
-  const changes = dirtyFiles === 0 ? "" : `, ${dirtyFiles} files changed`;
   return [
-    `Isola ${versions.isola} (${commit.slice(0, 12)}${changes}), workerd ${versions.workerd}, ` +
-      `Node ${versions.node}`,
-    `${machine.cpu}, ${machine.cores} cores, ` +
-      `${Math.round(machine.memoryBytes / 2 ** 30)} GiB, load before ${loadBefore.toFixed(2)}`,
+    ...originLines(origin),
     "",
     callTable(journal),
     "",

@@ -1,6 +1,6 @@
 /** The figures that have an aim, computed from the journal, and the verdict on the run. */
 import type { Journal, LoadRecord } from "../journal.ts";
-import { type Spread, quantile, ratios, slopeOf, spreadOf } from "../statistics.ts";
+import { type Interval, type Spread, quantile, ratios, slopeOf, spreadOf } from "../statistics.ts";
 import { type CallsOptions, MANY_CLIENTS } from "./options.ts";
 
 const MEGABYTE = 1_000_000;
@@ -15,6 +15,8 @@ export interface Figure {
   readonly value: number;
   readonly unit: string;
   readonly spread?: Spread;
+  /** 95 % interval of the median over rounds. */
+  readonly interval?: Interval;
   /** What issue and README promise; absent for what is only reported. */
   readonly aim?: { readonly atLeast: number } | { readonly atMost: number };
 }

@@ -2,8 +2,8 @@
  * Where everything lies in the data directory, and who may open it.
  *
  * L1 A cell enters only `cell-<slot>/` (its own sockets), `supply-<slot>/`, `cold-<slot>/` and
- *    `egress/`; never `gateway/`, `cold/` (control) or `host/`. With users of their own the kernel holds this: directories
- *    are closed to others, and the group that is let in is the one peer's.
+ *    `egress/`; never `gateway/`, `cold/` (control) or `host/`. With users of their own the kernel
+ *    holds this: directories are closed to others, and the group that is let in is the one peer's.
  * L2 Secrets (`admin-token`, the seal key, `logs/`) belong to the platform's own user alone.
  */
 import { join } from "node:path";

@@ -29,8 +29,7 @@ export function budgetsOf({ memoryMb, diskMb, coldMb }: StoreRoom): ShardBudgets
   return {
     memoryBytes,
     jobMemoryBytes: Math.floor(jobMemoryBytes * share),
-    // More memory is for more values, not for larger pieces of one.
-    uploadMemoryMaxBytes: Math.floor(uploadMemoryMaxBytes * Math.min(1, share)),
+    uploadMemoryMaxBytes: Math.floor(uploadMemoryMaxBytes * share),
     diskBytes: diskMb === undefined ? STORE_LIMITS.diskBytes : diskMb * MIB,
     coldBytes: coldMb === undefined ? STORE_LIMITS.coldBytes : coldMb * MIB,
   };

@@ -6,18 +6,9 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
 import { request as sendRequest } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-
-/** What s3rver exports; it brings no types. */
-interface Rver {
-  run(): Promise<AddressInfo>;
-  close(): Promise<void>;
-}
-type RverClass = new (options: Record<string, unknown>) => Rver;
-
-const S3rver = createRequire(import.meta.url)("@20minutes/s3rver") as RverClass;
+import S3rver from "@20minutes/s3rver";
 
 export const BUCKET = "cold";
 /** s3rver knows one user. */
@@ -64,7 +55,7 @@ export async function startS3Server(): Promise<S3Server> {
     address: "127.0.0.1",
     silent: true,
     directory: folder,
-    configureBuckets: [{ name: BUCKET, configs: [] }],
+    configureBuckets: [{ name: BUCKET }],
   });
   const { port: innerPort } = await rver.run();
   const requests: string[] = [];

@@ -39,7 +39,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   functions: { imports: ["runtime/sdk"], isOpen: true },
   // Starts a platform and talks to it as any user would; not a function.
   "functions/demo/run.ts": { imports: ["runtime/client", "functions"] },
-  bench: { imports: ["runtime/contract", "runtime/client"] },
+  bench: { imports: ["runtime/contract", "runtime/client", "bench/fixtures"] },
   // Deployed by the benchmarks: functions like any other.
   "bench/fixtures": { imports: ["runtime/sdk"] },
   test: { imports: [], reach: "any" },

@@ -1,0 +1,191 @@
+/**
+ * Where the store's benchmark keeps data: Isola's store, a Redis server on loopback behind a bare
+ * workerd, and miniflare's R2. Each answers batches over HTTP at its address.
+ */
+import { execFileSync, spawn } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import { isBuiltin } from "node:module";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { type BuildOptions, build } from "esbuild";
+import { Miniflare } from "miniflare";
+import { fixtureCode } from "./baselines.ts";
+import { deployCode, startIsola } from "./platform.ts";
+import { type ChildProgram, endWithUs, familyOf, freePort, startWorkerd } from "./processes.ts";
+
+const FIXTURES = fileURLToPath(new URL("./fixtures/", import.meta.url));
+const COMPATIBILITY_DATE = "2026-11-01";
+const REDIS_START_MS = 5_000;
+/** So much that the stream of 100 MB stays in memory, as the case says. */
+const STORE_MEMORY_MB = 1_024;
+
+export interface StoreTarget {
+  readonly name: "isola" | "redis" | "r2";
+  readonly url: string;
+  /** Processes that run the function and keep the data. */
+  readonly processes: () => readonly number[];
+  readonly stop: () => Promise<void>;
+}
+
+const BUNDLE = {
+  bundle: true,
+  write: false,
+  format: "esm",
+  target: "es2024",
+  platform: "node",
+  conditions: ["workerd", "worker", "import"],
+  mainFields: ["module", "main"],
+  external: ["node:*", "cloudflare:*"],
+  minify: true,
+  metafile: true,
+  logLevel: "silent",
+} as const satisfies BuildOptions;
+
+/** One ES module. CommonJS in it that requires modules of Node gets them from imports. */
+async function bundleOf(fixture: string): Promise<string> {
+  const options = { ...BUNDLE, entryPoints: [join(FIXTURES, fixture)] };
+  const first = await build(options);
+  const imports = Object.values(first.metafile.outputs).flatMap((output) => output.imports);
+  const required = imports.filter(({ kind, path }) => kind === "require-call" && isBuiltin(path));
+  if (required.length === 0) return first.outputFiles[0]?.text ?? "";
+  const names = [...new Set(required.map(({ path }) => path))];
+  const lines = names.map(
+    (name, at) => `import * as node${at} from "node:${name.replace("node:", "")}";`,
+  );
+  const table = names.map((name, at) => `"${name}": node${at}.default ?? node${at}`);
+  const js = `${lines.join("")}
+const nodeModules = {${table.join(",")}};
+const require = (name) => {
+  if (name in nodeModules) return nodeModules[name];
+  throw Error(name);
+};`;
+  const second = await build({ ...options, banner: { js } });
+  return second.outputFiles[0]?.text ?? "";
+}
+
+export async function startStore(folder: string): Promise<StoreTarget> {
+  const hello = await fixtureCode("hello.ts");
+  const { client, publicUrl, stop, processes } = await startIsola(folder, hello, [
+    "--store-memory-mb",
+    String(STORE_MEMORY_MB),
+  ]);
+  try {
+    await deployCode(client, "store-isola", await bundleOf("store-isola.ts"));
+    await deployCode(client, "store-receiver", await bundleOf("store-receiver.ts"));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const cells = processes().flatMap(({ name, pid }) => (name === "cell" ? [pid] : []));
+  const url = `${publicUrl}/function/store-isola`;
+  return { name: "isola", url, processes: () => cells, stop };
+}
+
+/** Version of the Redis server, or undefined if there is none. */
+export function redisVersion(): string | undefined {
+  try {
+    return /v=(\S+)/.exec(execFileSync("redis-server", ["--version"]).toString())?.[1];
+  } catch {
+    return undefined;
+  }
+}
+
+async function answersAt(port: number): Promise<boolean> {
+  const socket = connect({ host: "127.0.0.1", port });
+  const answers = await new Promise<boolean>((resolve) => {
+    socket.once("connect", () => resolve(true));
+    socket.once("error", () => resolve(false));
+  });
+  socket.destroy();
+  return answers;
+}
+
+/** Redis as a cache: nothing is written to disk. */
+async function startRedisServer(folder: string): Promise<ChildProgram> {
+  const port = await freePort();
+  const argv = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder];
+  const child = spawn("redis-server", [...argv, "--appendonly", "no"], { stdio: "ignore" });
+  const stop = endWithUs(child);
+  const deadlineMs = performance.now() + REDIS_START_MS;
+  while (child.exitCode === null && performance.now() < deadlineMs) {
+    if (await answersAt(port)) return { port, stop, pid: child.pid ?? 0 };
+    await sleep(20);
+  }
+  await stop();
+  throw new Error("redis-server did not start");
+}
+
+export async function startRedis(folder: string): Promise<StoreTarget> {
+  const server = await startRedisServer(folder);
+  try {
+    const config = join(folder, "redis.capnp");
+    await writeFile(
+      join(folder, "redis-loader.js"),
+      await fixtureCode("networked-loader.worker.ts"),
+    );
+    await writeFile(join(folder, "redis-function.js"), await bundleOf("store-redis.ts"));
+    await writeFile(config, redisConfig(server.port));
+    const workerd = await startWorkerd(config);
+    return {
+      name: "redis",
+      url: `http://127.0.0.1:${workerd.port}/`,
+      processes: () => [workerd.pid, server.pid],
+      stop: async () => {
+        await workerd.stop();
+        await server.stop();
+      },
+    };
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}
+
+function redisConfig(redisPort: number): string {
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = .main),
+    (name = "network", network = (allow = ["local", "private"])),
+  ],
+  sockets = [ (name = "http", address = "127.0.0.1:0", http = (), service = "main") ],
+);
+const main :Workerd.Worker = (
+  modules = [ (name = "main.js", esModule = embed "redis-loader.js") ],
+  compatibilityDate = "${COMPATIBILITY_DATE}",
+  bindings = [
+    (name = "LOADER", workerLoader = (id = "functions")),
+    (name = "NETWORK", service = "network"),
+    (name = "CODE", text = embed "redis-function.js"),
+    (name = "REDIS_PORT", json = "${redisPort}"),
+  ],
+);
+`;
+}
+
+export async function startR2(): Promise<StoreTarget> {
+  const contents = await bundleOf("store-r2.ts");
+  const before = familyOf(process.pid);
+  const miniflare = new Miniflare({
+    workers: [
+      {
+        config: {
+          name: "bench",
+          compatibilityDate: COMPATIBILITY_DATE,
+          env: { BUCKET: { type: "r2", name: "bench" } },
+          manifest: {
+            mainModule: "main.js",
+            modulesRoot: "/",
+            modules: { "main.js": { type: "esm", contents } },
+          },
+        },
+      },
+    ],
+  });
+  const { href } = await miniflare.ready;
+  // miniflare's own workerd, which it does not name: all children of ours that are new.
+  const own = familyOf(process.pid).filter((pid) => !before.includes(pid));
+  return { name: "r2", url: href, processes: () => own, stop: () => miniflare.dispose() };
+}
