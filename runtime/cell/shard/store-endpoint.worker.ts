@@ -7,6 +7,8 @@
  * W2 A body that breaks off, or is not as long as announced, stores nothing.
  * W3 The answer leaves with its head only when the shard has answered: a refusal is never a
  *    success that breaks off.
+ * W4 A refusal is sent when the body has been read, within a bound: a sender that is cut off while
+ *    it sends reads no answer.
  */
 import {
   ERRORS,
@@ -45,16 +47,17 @@ export async function handleStore(
   { shard, namespace, job, call }: StoreRequest,
   ctx: ExecutionContext,
 ): Promise<Response> {
+  const body = request.body ? new RequestBody(request.body) : undefined;
   try {
     const { shards } = cell.bindings;
     if (!shards.own.includes(shard)) throw notHere(shard, cell.bindings.slot);
     const opening: StoreOpening = { namespace, job };
     const target = await shards.actor(shard).openStore(opening);
-    const result = await perform(target, call, request);
-    return result.ok
-      ? await answerOf(call, result, ctx)
-      : refusal(IsolaError.fromData(result.error));
+    const result = await perform(target, call, request, body);
+    if (result.ok) return await answerOf(call, result, ctx);
+    throw IsolaError.fromData(result.error);
   } catch (thrown) {
+    await body?.discard();
     return refusal(storageFault(thrown, "use the store"));
   }
 }
@@ -63,8 +66,8 @@ async function perform(
   target: StoreTarget,
   call: StoreCall,
   request: Request,
+  body: RequestBody | undefined,
 ): Promise<StoreResult> {
-  const { body } = request;
   if (!body) return target.run(call, bodyless(call));
   const type = request.headers.get("content-type");
   const announced = announcedBytes(request);
@@ -87,7 +90,7 @@ function announcedBytes(request: Request): number | undefined {
   return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
-async function structured(body: ReadableStream, announced: number | undefined): Promise<unknown> {
+async function structured(body: RequestBody, announced: number | undefined): Promise<unknown> {
   const octets = await whole(body, announced);
   try {
     return decodeValue(octets);
@@ -100,10 +103,10 @@ async function structured(body: ReadableStream, announced: number | undefined): 
   }
 }
 
-async function whole(body: ReadableStream, announced: number | undefined): Promise<Uint8Array> {
+async function whole(body: RequestBody, announced: number | undefined): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let sizeBytes = 0;
-  for await (const chunk of chunksOf(body)) {
+  for await (const chunk of body.chunks()) {
     sizeBytes += chunk.byteLength;
     if (sizeBytes > STORE_LIMITS.wholeMaxBytes) throw tooLarge(sizeBytes);
     parts.push(chunk.slice());
@@ -122,7 +125,7 @@ async function whole(body: ReadableStream, announced: number | undefined): Promi
 async function upload(
   target: StoreTarget,
   call: StoreCall & { readonly op: "put" },
-  body: ReadableStream,
+  body: RequestBody,
   announced: number | undefined,
 ): Promise<StoreResult> {
   const sizeBytes = call.sizeBytes ?? announced;
@@ -130,7 +133,7 @@ async function upload(
   if (!begun.ok) return begun;
   const writes: Promise<boolean>[] = [];
   try {
-    for await (const chunk of chunksOf(body)) {
+    for await (const chunk of body.chunks()) {
       // The call takes its copy at once.
       writes.push(succeeds(begun.upload.write(chunk)));
       // What failed, `finish` says.
@@ -155,25 +158,50 @@ function dispose(stub: unknown): void {
   (stub as Partial<Disposable>)[Symbol.dispose]?.();
 }
 
-/** Octets in pieces of up to 1 MiB; each is read before the next one is asked for. */
-async function* chunksOf(body: ReadableStream): AsyncGenerator<Uint8Array> {
-  const reader = (body as ReadableStream<Uint8Array>).getReader({ mode: "byob" });
-  try {
-    let buffer = new Uint8Array(STORE_LIMITS.chunkMaxBytes);
-    for (;;) {
-      let next: ReadableStreamReadResult<Uint8Array>;
-      try {
-        next = await reader.readAtLeast(buffer.byteLength, buffer);
-      } catch {
-        throw cutShort(undefined, undefined);
-      }
-      const { value } = next;
+/** Bytes of an unwanted body that are read all the same (W4). */
+const DISCARD_MAX_BYTES = 128 * 1024 * 1024;
+
+class RequestBody {
+  readonly #reader: ReadableStreamBYOBReader;
+  #buffer = new Uint8Array(STORE_LIMITS.chunkMaxBytes);
+  #hasEnded = false;
+
+  constructor(body: ReadableStream) {
+    this.#reader = (body as ReadableStream<Uint8Array>).getReader({ mode: "byob" });
+  }
+
+  /** Octets in pieces of up to 1 MiB; the next one takes a piece's place. */
+  async *chunks(): AsyncGenerator<Uint8Array> {
+    while (!this.#hasEnded) {
+      const { value, done } = await this.#read();
+      this.#hasEnded = done || !value;
+      if (value) this.#buffer = new Uint8Array(value.buffer as ArrayBuffer);
       if (value && value.byteLength > 0) yield value;
-      if (next.done || !value) return;
-      buffer = new Uint8Array(value.buffer as ArrayBuffer);
     }
-  } finally {
-    reader.cancel().catch(() => undefined);
+  }
+
+  /** Reads what is left. Never rejects. */
+  async discard(): Promise<void> {
+    let bytes = 0;
+    try {
+      for await (const chunk of this.chunks()) {
+        bytes += chunk.byteLength;
+        if (bytes <= DISCARD_MAX_BYTES) continue;
+        await this.#reader.cancel();
+        return;
+      }
+    } catch {
+      // The sender has gone: nobody reads the answer.
+    }
+  }
+
+  async #read(): Promise<ReadableStreamReadResult<Uint8Array>> {
+    try {
+      return await this.#reader.readAtLeast(this.#buffer.byteLength, this.#buffer);
+    } catch {
+      this.#hasEnded = true;
+      throw cutShort(undefined, undefined);
+    }
   }
 }
 
