@@ -50,7 +50,8 @@ const STREAMS = `
     const text = new ReadableStream({ start(c) { c.enqueue("text"); c.close(); } });
     const ranges = [{ start: 0, end: 2 * MIB + 1 }, { start: 5, end: 4 }, { start: -1, end: 4 },
       { start: 0.5, end: 4 }];
-    return { ranges: await Promise.all(ranges.map((range) => code(store.stream("large", { range })))),
+    const cut = (range) => code(store.stream("large", { range }));
+    return { ranges: await Promise.all(ranges.map(cut)),
       value: await code(store.stream("value")), none: (await store.stream("none")) === undefined,
       broken: await code(store.put("broken", breaks)), text: await code(store.put("text", text)),
       left: [await store.has("broken"), await store.has("text")],

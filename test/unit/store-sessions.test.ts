@@ -370,7 +370,7 @@ describe("a restart", () => {
     expect((await again.increment(B, "n")).value).toBe(2);
   });
 
-  it("says absent, not lost, of what was not there when all of memory was written back", async () => {
+  it("says absent, not lost, of what was not there when memory was written back", async () => {
     const world = new StoreWorld();
     const client = open(world);
     await client.put(B, "small", text("small"));
