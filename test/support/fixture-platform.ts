@@ -17,9 +17,9 @@ export { processesOf } from "./process-list.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 
-/** The stand-ins, and the real egress. */
+/** The stand-ins, and the real programs of what runs no tenant code. */
 export async function bundleFixture(name: WorkerName): Promise<{ code: string }> {
-  if (name === "egress") return bundleWorker(name);
+  if (name === "egress" || name === "cold") return bundleWorker(name);
   return bundleEntry(name);
 }
 
