@@ -80,9 +80,10 @@ export async function askShard<Op extends StoreOperationName>(
 ): Promise<ShardReply<Op>> {
   const response = await sendToShard(state, question, body);
   if (response.ok) return { answer: await answerOf(question.call.op, response), response };
+  const refusal = await refusalOf(response, question.call.op);
   // Keeps 2 of shard-upload: the client has to be done before it hears the refusal.
-  if (body && "ended" in body) await body.ended;
-  throw await refusalOf(response, question.call.op);
+  if (body && "ended" in body && (await body.ended) === "cut") throw bodyCut();
+  throw refusal;
 }
 
 /** The same, with the shard's response as it is. */
@@ -95,7 +96,8 @@ export async function sendToShard(
   const upload = body && "ended" in body ? body : undefined;
   try {
     if (!state.cells.isUp(slot)) throw restarting(slot, question.call.op, "no process there");
-    return await whileLiving(state, slot, question.call.op, (signal) =>
+    const controller = upload?.controller ?? new AbortController();
+    return await whileLiving(state, slot, question.call.op, controller, ({ signal }) =>
       state.bindings.cell(slot).fetch(`http://cell${STORE_ROUTE}`, {
         method: "POST",
         signal,
@@ -124,10 +126,10 @@ async function whileLiving(
   state: GatewayState,
   slot: number,
   op: string,
-  send: (signal: AbortSignal) => Promise<Response>,
+  controller: AbortController,
+  send: (controller: AbortController) => Promise<Response>,
 ): Promise<Response> {
-  const controller = new AbortController();
-  const work = send(controller.signal);
+  const work = send(controller);
   for (let misses = 0; misses < MISSES_MAX;) {
     const pause = timeout(WATCH_MS);
     try {

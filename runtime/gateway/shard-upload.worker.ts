@@ -1,8 +1,9 @@
 /**
  * A client's body on its way to a shard, at constant memory.
  *
- * 1. What reaches the shard ends whole only if the client's body did: a body cut short breaks the
- *    stream to the shard, which then stores nothing.
+ * 1. What reaches the shard ends whole only if the client's body did. A body cut short ends the
+ *    request to the shard by its signal, never by aborting the stream: workerd ends an aborted
+ *    body of unknown length as if it were whole.
  * 2. A shard may answer before it has read all. The rest of the body is read all the same, within
  *    a bound: a client that is still sending when the connection closes sees no answer.
  */
@@ -12,6 +13,8 @@ const BUFFER_BYTES = 64 * 1024;
 
 export interface ShardUpload {
   readonly stream: ReadableStream<Uint8Array>;
+  /** Of the request that carries the stream. */
+  readonly controller: AbortController;
   /** `cut`: the client's body broke off; `refused`: the shard took no more. Never rejects. */
   readonly ended: Promise<"whole" | "cut" | "refused">;
 }
@@ -23,12 +26,14 @@ export function startUpload(
 ): ShardUpload {
   const { readable, writable } =
     lengthBytes === undefined ? new IdentityTransformStream() : new FixedLengthStream(lengthBytes);
-  return { stream: readable, ended: pump(source, writable) };
+  const controller = new AbortController();
+  return { stream: readable, controller, ended: pump(source, writable, controller) };
 }
 
 async function pump(
   source: ReadableStream<Uint8Array>,
   sink: WritableStream<Uint8Array>,
+  controller: AbortController,
 ): Promise<"whole" | "cut" | "refused"> {
   const reader = source.getReader({ mode: "byob" });
   const writer = sink.getWriter();
@@ -40,7 +45,7 @@ async function pump(
   for (;;) {
     const next = await reader.read(buffer).catch((thrown: unknown) => ({ thrown }));
     if ("thrown" in next) {
-      await writer.abort(next.thrown).catch(() => undefined);
+      controller.abort(next.thrown);
       return "cut";
     }
     if (next.done) break;

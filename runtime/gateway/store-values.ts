@@ -38,12 +38,10 @@ export function formOf(headers: { get(name: string): string | null }): ValueForm
 /** A client's value. Errors: `INPUT_MALFORMED`, `VALUE_INVALID`. */
 export function readValue(bytes: Uint8Array, form: "json" | "msgpack", attempted: string): unknown {
   const value = form === "json" ? readJsonText(bytes, attempted) : unpack(bytes, attempted);
-  if (!isDeep(value)) return value;
-  throw new IsolaError("VALUE_INVALID", {
-    attempted,
-    found: `a value of more than ${String(DEPTH_MAX)} levels`,
-    required: `at most ${String(DEPTH_MAX)} levels`,
-  });
+  const fault = valueFault(value);
+  if (fault === undefined) return value;
+  const [found, required] = fault;
+  throw new IsolaError("VALUE_INVALID", { attempted, found, required });
 }
 
 function readJsonText(bytes: Uint8Array, attempted: string): unknown {
@@ -75,18 +73,24 @@ function unpack(bytes: Uint8Array, attempted: string): unknown {
   });
 }
 
-/** Level by level, without the stack that it protects. */
-function isDeep(value: unknown): boolean {
+/** What was found and is required. Level by level, without the stack that it protects. */
+function valueFault(value: unknown): readonly [string, string] | undefined {
   let level: unknown[] = [value];
   for (let depth = 0; level.length > 0; depth += 1) {
-    if (depth > DEPTH_MAX) return true;
-    level = level.flatMap((item) =>
-      typeof item === "object" && item !== null && !ArrayBuffer.isView(item)
-        ? Object.values(item)
-        : [],
+    if (depth > DEPTH_MAX) {
+      return [`more than ${String(DEPTH_MAX)} levels`, `at most ${String(DEPTH_MAX)} levels`];
+    }
+    const objects = level.filter(
+      (item): item is object =>
+        typeof item === "object" && item !== null && !ArrayBuffer.isView(item),
     );
+    // The codec would rename it, without a word.
+    if (objects.some((item) => Object.hasOwn(item, "__proto__"))) {
+      return ["a key __proto__", "other keys"];
+    }
+    level = objects.flatMap((item): unknown[] => Object.values(item));
   }
-  return false;
+  return undefined;
 }
 
 /** A value on its way to a shard. */

@@ -400,6 +400,7 @@ describe("structured values", () => {
     ["application/json", "", "INPUT_MALFORMED"],
     ["application/json", Buffer.from([0x22, 0xff, 0x22]), "INPUT_MALFORMED"],
     ["application/json", "[".repeat(5_000) + "]".repeat(5_000), "VALUE_INVALID"],
+    ["application/json", '[{"__proto__":1}]', "VALUE_INVALID"],
     ["application/msgpack", "", "INPUT_MALFORMED"],
     ["application/msgpack", Buffer.from([0xdd, 0xff, 0xff, 0xff, 0xff]), "INPUT_MALFORMED"],
     ["application/msgpack", Buffer.from([0x01, 0x02]), "INPUT_MALFORMED"],
