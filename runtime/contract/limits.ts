@@ -172,8 +172,8 @@ export const WORKFLOW_LIMITS = {
   deathsMax: 3,
   /** Steps of one code run. Beyond: the run fails with `QUOTA_EXCEEDED`. */
   codeMaxSteps: 25_000,
-  /** Name of a step in code. Beyond: `REQUEST_INVALID`. */
-  stepNameMaxCharacters: 256,
+  /** Id of a step in code, which is its kind, name and count. Beyond: `REQUEST_INVALID`. */
+  stepNameMaxCharacters: 300,
   /** Hook calls that go to the workflow's isolate as one; beyond, they go in several calls. */
   hooksPerCall: 1_000,
 } as const;

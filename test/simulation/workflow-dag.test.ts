@@ -16,6 +16,7 @@ import {
 import { type Accidents, WorkflowWorld, seededRandom, valueOf } from "../support/workflow-world.ts";
 
 const RUNS = Number(process.env["ISOLA_RUNS"] ?? 300);
+const TIMEOUT_MS = Math.max(60_000, 100 * RUNS);
 const CALM: Accidents = { repeat: 0.1 };
 const ROUGH: Accidents = { crash: 0.1, repeat: 0.3, lose: 0.02 };
 
@@ -79,36 +80,48 @@ describe("a run and the interpreter agree", () => {
     ["when steps fail", 0.05, CALM, false],
     ["when processes die", 0, ROUGH, false],
     ["when steps fail, processes die and people pause", 0.05, ROUGH, true],
-  ])("%s", async (_title, failing, accidents, isDisturbed) => {
-    const agrees = fc.asyncProperty(fc.nat(2 ** 30), async (seed) => {
-      const one = caseOf(seed, failing, accidents);
-      await play(one.world, isDisturbed);
-      check(one, seed);
-    });
-    await expect(fc.assert(agrees, { numRuns: RUNS })).resolves.toBeUndefined();
-  });
+  ])(
+    "%s",
+    async (_title, failing, accidents, isDisturbed) => {
+      const agrees = fc.asyncProperty(fc.nat(2 ** 30), async (seed) => {
+        const one = caseOf(seed, failing, accidents);
+        await play(one.world, isDisturbed);
+        check(one, seed);
+      });
+      await expect(fc.assert(agrees, { numRuns: RUNS })).resolves.toBeUndefined();
+    },
+    TIMEOUT_MS,
+  );
 });
 
 describe("the journal", () => {
-  it("tells the live state at every prefix", async () => {
-    const tells = fc.asyncProperty(fc.nat(2 ** 30), async (seed) => {
-      const { world } = caseOf(seed, 0.05, CALM);
-      while (!world.run.state.ended && (await world.act())) {
-        expect(Run.fold(structuredClone(world.journal)).state).toStrictEqual(world.run.state);
-      }
-    });
-    await expect(fc.assert(tells, { numRuns: Math.ceil(RUNS / 20) })).resolves.toBeUndefined();
-  });
+  it(
+    "tells the live state at every prefix",
+    async () => {
+      const tells = fc.asyncProperty(fc.nat(2 ** 30), async (seed) => {
+        const { world } = caseOf(seed, 0.05, CALM);
+        while (!world.run.state.ended && (await world.act())) {
+          expect(Run.fold(structuredClone(world.journal)).state).toStrictEqual(world.run.state);
+        }
+      });
+      await expect(fc.assert(tells, { numRuns: Math.ceil(RUNS / 20) })).resolves.toBeUndefined();
+    },
+    TIMEOUT_MS,
+  );
 
-  it("may be replaced by a snapshot of the state wherever no hooks are called", async () => {
-    const goesOn = fc.asyncProperty(fc.nat(2 ** 30), async (seed) => {
-      const one = caseOf(seed, 0, CALM);
-      while (!one.world.run.state.ended && (await one.world.act())) {
-        if (!one.world.run.canBeSnapshot) continue;
-        one.world.run = new Run(structuredClone(one.world.run.state));
-      }
-      check(one, seed);
-    });
-    await expect(fc.assert(goesOn, { numRuns: Math.ceil(RUNS / 5) })).resolves.toBeUndefined();
-  });
+  it(
+    "may be replaced by a snapshot of the state wherever no hooks are called",
+    async () => {
+      const goesOn = fc.asyncProperty(fc.nat(2 ** 30), async (seed) => {
+        const one = caseOf(seed, 0, CALM);
+        while (!one.world.run.state.ended && (await one.world.act())) {
+          if (!one.world.run.canBeSnapshot) continue;
+          one.world.run = new Run(structuredClone(one.world.run.state));
+        }
+        check(one, seed);
+      });
+      await expect(fc.assert(goesOn, { numRuns: Math.ceil(RUNS / 5) })).resolves.toBeUndefined();
+    },
+    TIMEOUT_MS,
+  );
 });

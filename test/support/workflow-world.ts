@@ -112,7 +112,6 @@ export class WorkflowWorld implements Clock {
     const { run, effects } = Run.begin(event);
     this.run = run;
     this.#pending.push({ event, effects });
-    this.commit();
   }
 
   now(): number {
@@ -124,6 +123,11 @@ export class WorkflowWorld implements Clock {
     const event = { ...report, ...this.#stamp() };
     const effects = this.run.apply(event);
     this.#pending.push({ event, effects });
+  }
+
+  /** Whether something waits for its commit. */
+  get hasPending(): boolean {
+    return this.#pending.length > 0;
   }
 
   commit(): void {
@@ -166,6 +170,7 @@ export class WorkflowWorld implements Clock {
 
   /** Does what is next; false if nothing is left. */
   async act(): Promise<boolean> {
+    this.commit();
     const next = this.#next();
     if (!next) return false;
     this.nowMs = Math.max(this.nowMs, next.atMs);
@@ -177,6 +182,7 @@ export class WorkflowWorld implements Clock {
 
   /** Does things until a time has come. */
   async until(atMs: number): Promise<void> {
+    this.commit();
     for (;;) {
       const next = this.#agenda.reduce<number>(
         (least, { atMs: at }) => Math.min(least, at),
@@ -247,6 +253,14 @@ export class WorkflowWorld implements Clock {
       case "startChild":
         this.#child(effect);
         return;
+      case "terminateChild": {
+        const { step, token } = effect;
+        const error = { name: "Terminated", message: "the run was terminated" };
+        this.later(() => {
+          this.tell({ type: "childEnded", step, token, outcome: { ok: false, error } });
+        });
+        return;
+      }
       case "setTimer":
         this.#timers.set(effect.key, effect.atMs);
         this.later(

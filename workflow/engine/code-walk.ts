@@ -12,6 +12,7 @@
  */
 import { WORKFLOW_LIMITS, assert } from "../../runtime/contract/index.ts";
 import type { Held, RunError } from "../builder/index.ts";
+import { undoId } from "./ending.ts";
 import type { CodeState, Outcome, RunEvent, StepOperation, StepState } from "./model.ts";
 import type { Steps } from "./steps.ts";
 import type { Turn } from "./turn.ts";
@@ -57,6 +58,11 @@ export class CodeWalk {
     const code = this.#code();
     if (event.session !== code.session || !code.isLive) return;
     const { step: id, operation, input = NOTHING } = event;
+    if (id.length > WORKFLOW_LIMITS.stepNameMaxCharacters) {
+      const message = `a step's name has ${String(id.length)} characters: ${id.slice(0, 40)}…`;
+      this.#fail({ name: "WorkflowFatalError", message, code: "REQUEST_INVALID", isFinal: true });
+      return;
+    }
     const known = this.#turn.state.steps.get(id);
     if (!known) {
       code.held.set(id, { operation, input });
@@ -66,6 +72,8 @@ export class CodeWalk {
     } else if (!code.called.has(id)) {
       code.called.add(id);
       if (known.phase === "held" && !this.#turn.isHeld) this.#steps.launch(known);
+      const undo = this.#turn.state.steps.get(undoId(id));
+      if (undo?.phase === "held") this.#steps.launch(undo);
     }
     this.go();
   }
@@ -101,20 +109,23 @@ export class CodeWalk {
   /** An attempt needs a session that has called its step. */
   mayLaunch(step: StepState): boolean {
     const code = this.#code();
-    if (step.operation.op !== "do" && step.operation.op !== "rollback") return true;
-    if (!code.isLive) {
-      this.wake();
-      return step.operation.op === "rollback";
-    }
-    return step.operation.op === "rollback" || code.called.has(step.id);
+    const { operation } = step;
+    if (operation.op !== "do" && operation.op !== "rollback") return true;
+    if (!code.isLive) this.wake();
+    return code.called.has(operation.op === "do" ? step.id : operation.step);
   }
 
   /** What the code returned or threw; undefined while it does not count. */
   ended(event: RunEvent & { type: "codeEnded" }): Outcome | undefined {
     const code = this.#code();
     if (event.session !== code.session || !code.isLive) return undefined;
-    if (this.#turn.state.ending) return undefined;
-    code.isLive = false;
+    const { ending, undo } = this.#turn.state;
+    if (ending) {
+      this.#missRollback();
+      return undefined;
+    }
+    // What has failed may have to be undone: the session's rollbacks are called then.
+    code.isLive = !event.outcome.ok && undo.length > 0;
     const missing = this.#missing();
     if (!missing || !event.outcome.ok) return event.outcome;
     this.#diverged(`the step ${missing}`, "the code's end");
@@ -123,7 +134,9 @@ export class CodeWalk {
 
   idle(event: RunEvent & { type: "codeIdle" }): void {
     const code = this.#code();
-    if (event.session !== code.session || !code.isLive || this.#turn.isHeld) return;
+    if (event.session !== code.session || !code.isLive) return;
+    if (this.#turn.state.ending) this.#missRollback();
+    if (this.#turn.isHeld) return;
     const missing = this.#missing();
     if (missing) {
       const [found] = code.held.keys();
@@ -170,6 +183,21 @@ export class CodeWalk {
     code.order = code.order.filter((id) => !gone.has(id));
     code.isLive = false;
     this.wake();
+  }
+
+  /** The code has gone as far as it goes, and never said how the step is rolled back. */
+  #missRollback(): void {
+    for (const step of this.#turn.state.steps.values()) {
+      if (step.phase !== "held" || step.operation.op !== "rollback") continue;
+      const message = `the code no longer has ${step.operation.step}, which is to be rolled back`;
+      this.#steps.giveUp(step, {
+        name: "RollbackMissing",
+        message,
+        code: "ROLLBACK_MISSING",
+        isFinal: true,
+      });
+      return;
+    }
   }
 
   #begin(id: string, operation: StepOperation, input: Held): boolean {

@@ -24,6 +24,9 @@ interface How {
 
 const UNDO = "/undo";
 
+/** The id of the step that undoes another one. */
+export const undoId = (step: string): string => `${step}${UNDO}`;
+
 /** Whether the step undoes another one. */
 export const isUndo = (step: StepState): boolean => step.id.endsWith(UNDO);
 
@@ -148,7 +151,7 @@ export class Ending {
     const parts: [string, Held][] = [["input", entry.input]];
     if (entry.output) parts.push(["output", entry.output]);
     if (error) parts.push(["error", { value: publicError(error) }]);
-    const step = this.#steps.add(`${entry.step}${UNDO}`, entry.operation, { parts });
+    const step = this.#steps.add(undoId(entry.step), entry.operation, { parts });
     this.#steps.launch(step);
   }
 

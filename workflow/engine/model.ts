@@ -204,12 +204,16 @@ export type Effect =
       readonly input: Held;
       readonly chain: readonly string[];
     })
+  /** Answer `childEnded` when it has ended; also if it had before, or never began. */
   | (AttemptRef & { readonly do: "terminateChild"; readonly run: string })
   | { readonly do: "setTimer"; readonly key: string; readonly atMs: number }
   | { readonly do: "clearTimer"; readonly key: string }
   /** Run the code from its beginning; it calls its steps again. */
   | { readonly do: "runCode"; readonly session: number }
-  /** Answer a step call of the code. */
+  /**
+   * Answer a step call of the code: in order, and each after the code has gone as far as it gets
+   * with the one before, so that races are decided again as they were.
+   */
   | {
       readonly do: "answerStep";
       readonly session: number;

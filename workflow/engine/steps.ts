@@ -202,6 +202,11 @@ export class Steps {
     return false;
   }
 
+  /** Fails a step that cannot be attempted. */
+  giveUp(step: StepState, error: RunError): void {
+    this.#lastFailed(step, error);
+  }
+
   /** What keeps a step going that is under way, told anew after a restart (W2). */
   recovery(): Effect[] {
     const effects: Effect[] = [];
