@@ -17,6 +17,7 @@ import {
   type Role,
   type SecretSummary,
   type Span,
+  type TraceSummary,
   type TokenCreated,
   type TokenSummary,
   type TrafficRequest,
@@ -297,11 +298,18 @@ export class IsolaClient {
     return (await this.#send({ attempted: "read metrics", path: "/metrics" })).text();
   }
 
-  /** Kept records of finished calls, the newest first. */
+  /** Kept records of finished calls: the newest ones, in the order in which they ended. */
   async calls(query: CallQuery = {}): Promise<readonly CallRecord[]> {
     const { sinceMs, ...rest } = query;
     const path = this.#path("calls");
     return this.#items({ attempted: "list calls", path, query: { ...rest, since: sinceMs } });
+  }
+
+  /** Kept traces: the newest ones, in the order in which they began. */
+  async listTraces(query: CallQuery = {}): Promise<readonly TraceSummary[]> {
+    const { sinceMs, ...rest } = query;
+    const path = this.#path("traces");
+    return this.#items({ attempted: "list traces", path, query: { ...rest, since: sinceMs } });
   }
 
   /** Kept spans of a trace, or of the trace that a call belongs to. */

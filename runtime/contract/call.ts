@@ -121,6 +121,18 @@ export interface Span {
   readonly attributes: Readonly<Record<string, string | number | boolean>>;
 }
 
+/** One trace in a list: as much of it as belongs to the namespace and is still kept. */
+export interface TraceSummary {
+  readonly traceId: string;
+  /** Function that was called first. */
+  readonly name: string;
+  readonly startedAtMs: number;
+  readonly endedAtMs: number;
+  readonly spans: number;
+  /** Code of the first span that failed. */
+  readonly error?: string;
+}
+
 /** What a cell sends to the gateway in batches. */
 export interface TelemetryBatch {
   readonly calls: readonly CallRecord[];

@@ -35,6 +35,7 @@ export {
   type LogLevel,
   type LogLine,
   type Span,
+  type TraceSummary,
   type TelemetryBatch,
 } from "./call.ts";
 export {

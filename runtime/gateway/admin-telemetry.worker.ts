@@ -1,5 +1,4 @@
 /** What is known of calls: logs, records, traces, usage. */
-import { IsolaError } from "../contract/index.ts";
 import { namespaceNotFound } from "../registry/index.ts";
 import { TELEMETRY_LIMITS } from "../telemetry/index.ts";
 import { streamLogs } from "../telemetry/index.worker.ts";
@@ -63,11 +62,12 @@ export const TELEMETRY_ROUTES: readonly AdminRoute[] = [
       const traceId = query.get("traceId") ?? query.get("trace");
       if (callId !== null) return items(state.hub.traces.query({ namespace, callId }));
       if (traceId !== null) return items(state.hub.traces.query({ namespace, traceId }));
-      throw new IsolaError("REQUEST_INVALID", {
-        attempted: "read a trace",
-        found: "a query that names none",
-        required: "traceId or callId",
-      });
+      const kept = {
+        ...filter(call),
+        ...optionalNumber("sinceMs", since(call)),
+        ...optionalNumber("limit", limit(call)),
+      };
+      return items(state.hub.traces.list(kept));
     },
   },
 ];

@@ -64,7 +64,11 @@ class Hub implements TelemetryHub {
       follow: (filter, onLine) => book.follow(filter, onLine),
     };
     this.calls = { query: (query) => queryCalls(table, query, limits) };
-    this.traces = { query: (query) => spans.query(query), source: spans };
+    this.traces = {
+      query: (query) => spans.query(query),
+      list: (query) => spans.list(query),
+      source: spans,
+    };
     this.usage = {
       drain: () => ledger.drain(),
       restore: (deltas) => ledger.restore(deltas),

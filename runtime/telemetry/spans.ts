@@ -1,6 +1,6 @@
 /** Spans: made of call records, kept in a bounded ring, read once by an exporter. */
-import type { CallRecord, Span, TraceContext } from "../contract/index.ts";
-import type { SpanSource, TraceQuery } from "./telemetry-hub.ts";
+import type { CallRecord, Span, TraceContext, TraceSummary } from "../contract/index.ts";
+import type { SpanSource, TraceListQuery, TraceQuery } from "./telemetry-hub.ts";
 
 /** Attribute by which a span belongs to a namespace. */
 export const NAMESPACE_ATTRIBUTE = "isola.namespace";
@@ -8,6 +8,30 @@ export const NAMESPACE_ATTRIBUTE = "isola.namespace";
 const CALL_ATTRIBUTE = "isola.call_id";
 /** Attribute that names the function. */
 const FUNCTION_ATTRIBUTE = "isola.function";
+
+const LIST_DEFAULT = 100;
+
+const isOf =
+  (name: string) =>
+  ({ attributes }: Span): boolean =>
+    attributes[FUNCTION_ATTRIBUTE] === name;
+
+/** Of spans of one trace, at least one. */
+function summaryOf(spans: readonly Span[]): TraceSummary {
+  const inOrder = spans.toSorted((one, other) => one.startedAtMs - other.startedAtMs);
+  // Milliseconds are coarse: whose parent is not among them comes before its own callees.
+  const ids = new Set(inOrder.map(({ spanId }) => spanId));
+  const root = inOrder.find(({ parentSpanId = "" }) => !ids.has(parentSpanId)) ?? inOrder[0];
+  const error = inOrder.find((span) => span.error !== undefined)?.error;
+  return {
+    traceId: root?.traceId ?? "",
+    name: root?.name ?? "",
+    startedAtMs: root?.startedAtMs ?? 0,
+    endedAtMs: Math.max(...inOrder.map(({ endedAtMs }) => endedAtMs)),
+    spans: inOrder.length,
+    ...(error === undefined ? {} : { error }),
+  };
+}
 
 /** The span of a finished call. */
 export function spanOfCall(record: CallRecord, trace: TraceContext, parentSpanId?: string): Span {
@@ -110,6 +134,25 @@ export class SpanRing implements SpanSource {
       if (span) spans.push(span);
     }
     return spans.sort((a, b) => a.startedAtMs - b.startedAtMs || a.endedAtMs - b.endedAtMs);
+  }
+
+  list(query: TraceListQuery): TraceSummary[] {
+    const traces = new Map<string, Span[]>();
+    for (let slot = 0; slot < this.#items.length; slot += 1) {
+      if (this.#namespace(slot) !== query.namespace) continue;
+      const span = this.#span(slot);
+      if (!span) continue;
+      const known = traces.get(span.traceId);
+      if (known) known.push(span);
+      else traces.set(span.traceId, [span]);
+    }
+    const { sinceMs = 0, limit = LIST_DEFAULT } = query;
+    const summaries = [...traces.values()]
+      .filter((spans) => query.function === undefined || spans.some(isOf(query.function)))
+      .map(summaryOf)
+      .filter(({ endedAtMs }) => endedAtMs >= sinceMs)
+      .sort((one, other) => one.startedAtMs - other.startedAtMs);
+    return limit === 0 ? [] : summaries.slice(-limit);
   }
 
   /** What a namespace left behind goes with it, or with one of its functions. */

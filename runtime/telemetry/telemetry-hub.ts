@@ -13,6 +13,7 @@ import type {
   Random,
   Span,
   TraceContext,
+  TraceSummary,
   Verdict,
 } from "../contract/index.ts";
 import type { TelemetryLimits } from "./limits.ts";
@@ -71,6 +72,16 @@ export interface CallQuery {
 export type TraceQuery =
   | { readonly namespace: string; readonly traceId: string }
   | { readonly namespace: string; readonly callId: string };
+
+export interface TraceListQuery {
+  readonly namespace: string;
+  /** Traces with a call of it. */
+  readonly function?: string;
+  /** Traces in which anything ended since then. */
+  readonly sinceMs?: number;
+  /** The newest this many. @default 100 */
+  readonly limit?: number;
+}
 
 /** What a batch held: taken in, and refused because malformed, out of bounds or not its own. */
 export interface Absorbed {
@@ -144,6 +155,8 @@ export interface TelemetryHub {
   readonly traces: {
     /** Spans of one trace that belong to the namespace, by start. */
     query(query: TraceQuery): readonly Span[];
+    /** Kept traces, oldest first. */
+    list(query: TraceListQuery): readonly TraceSummary[];
     /** Where an exporter reads; a span is handed out once. */
     readonly source: SpanSource;
   };

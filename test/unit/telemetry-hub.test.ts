@@ -337,6 +337,37 @@ describe("traces", () => {
     expect(hub.traces.query({ namespace: "default", callId: callId(7) })).toEqual(byTrace);
   });
 
+  it("are listed by what was called first, the newest ones in order", () => {
+    const { hub } = newHub();
+    for (let at = 0; at < 5; at += 1) {
+      const own = { ...trace, traceId: String(at).repeat(32) };
+      const startedAtMs = NOON_MS + at;
+      // A callee ends, and is recorded, before its caller.
+      const callee = { function: "callee", parentCallId: callId(at), startedAtMs };
+      const outcome = at === 3 ? { outcome: "function_error" as const, status: 500 } : {};
+      const below = { ...own, spanId: "9".repeat(16) };
+      hub.recordCall(
+        callRecord({ ...callee, ...outcome, callId: callId(50 + at) }),
+        below,
+        own.spanId,
+      );
+      hub.recordCall(callRecord({ function: "first", callId: callId(at), startedAtMs }), own);
+    }
+    const list = hub.traces.list({ namespace: "default", limit: 3 });
+    expect(list.map(({ traceId, name, spans }) => [traceId[0], name, spans])).toEqual([
+      ["2", "first", 2],
+      ["3", "first", 2],
+      ["4", "first", 2],
+    ]);
+    expect(list.map(({ error }) => error)).toEqual([undefined, "function_error", undefined]);
+    const of = (query: object) => hub.traces.list({ namespace: "default", ...query }).length;
+    expect([of({}), of({ limit: 0 }), of({ function: "callee" }), of({ function: "no" })]).toEqual([
+      5, 0, 5, 0,
+    ]);
+    expect(of({ sinceMs: NOON_MS + 1_000_000 })).toBe(0);
+    expect(hub.traces.list({ namespace: "other" })).toEqual([]);
+  });
+
   it("show nothing of another namespace, not even within one trace", () => {
     const { hub } = newHub();
     hub.recordCall(callRecord({ namespace: "mine" }), trace);

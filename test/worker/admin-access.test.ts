@@ -205,7 +205,7 @@ describe("requests that are wrong", () => {
     expect([route.status, route.code]).toEqual([404, "ROUTE_NOT_FOUND"]);
     expect((await ask(gateway, "GET", "/", { token: null })).code).toBe("ROUTE_NOT_FOUND");
     expect((await ask(gateway, "GET", `${NS}/usage?sinceMs=x`)).code).toBe("REQUEST_INVALID");
-    expect((await ask(gateway, "GET", `${NS}/traces`)).code).toBe("REQUEST_INVALID");
+    expect((await ask(gateway, "GET", `${NS}/traces?limit=x`)).code).toBe("REQUEST_INVALID");
     expect((await ask(gateway, "POST", "/v1/cells/7/restart")).code).toBe("NOT_FOUND");
     expect((await ask(gateway, "GET", "/v1/namespaces/nil/logs")).code).toBe("NAMESPACE_NOT_FOUND");
   });

@@ -116,6 +116,9 @@ describe("what is known of calls", () => {
       .toMatchObject([{ text: "hello log", callId }]);
     expect(await items("calls?function=told&limit=5")).toMatchObject([{ callId, outcome: "ok" }]);
     expect(await items(`traces?callId=${callId}`)).toMatchObject([{ kind: "server" }]);
+    const [trace] = await items("traces?function=told");
+    expect(trace).toMatchObject({ name: "told", spans: 1 });
+    expect(await items(`traces?traceId=${String(trace?.["traceId"])}`)).toHaveLength(1);
     const usage = await ask(gateway, "GET", `${NS}/usage?sinceMs=0`);
     const rows = usage.body?.["functions"] as { function: string; calls: number }[];
     expect(rows.find((row) => row.function === "told")?.calls).toBe(1);
@@ -125,7 +128,7 @@ describe("what is known of calls", () => {
       addresses: ["/function/told", "http://told.default.localhost:8080/"],
     });
     await ask(gateway, "POST", "/v1/namespaces", { json: { namespace: "other" } });
-    for (const rest of ["logs", "calls", `traces?callId=${callId}`]) {
+    for (const rest of ["logs", "calls", "traces", `traces?callId=${callId}`]) {
       const other = await ask(gateway, "GET", `/v1/namespaces/other/${rest}`);
       expect(other.body?.["items"]).toEqual([]);
     }
