@@ -58,8 +58,10 @@ export class WireStore implements StoreTarget {
       call.sizeBytes === undefined
         ? new IdentityTransformStream()
         : new FixedLengthStream(call.sizeBytes);
-    const answer = this.#send(call, readable, "application/octet-stream");
-    return { ok: true, upload: new WireUpload(writable.getWriter(), answer) };
+    const controller = new AbortController();
+    const type = "application/octet-stream";
+    const answer = this.#send(call, readable, type, controller.signal);
+    return { ok: true, upload: new WireUpload(writable.getWriter(), answer, controller) };
   }
 
   /** The job of a call is made with its first operation. */
@@ -73,13 +75,19 @@ export class WireStore implements StoreTarget {
     return result;
   }
 
-  async #send(call: StoreCall, body: Body, type: string | undefined): Promise<StoreResult> {
+  async #send(
+    call: StoreCall,
+    body: Body,
+    type: string | undefined,
+    signal?: AbortSignal,
+  ): Promise<StoreResult> {
     const { namespace, job } = this.#opening;
     const request: StoreRequest = { shard: this.#shard, namespace, job, call };
     try {
       const response = await this.#supply.store({
         method: "POST",
         body,
+        ...(signal ? { signal } : {}),
         cf: request as unknown as CfProperties,
         headers: type === undefined ? {} : { "content-type": type },
       });
@@ -159,12 +167,19 @@ class WireReader extends RpcTarget implements StoreReaderTarget {
 class WireUpload extends RpcTarget implements StoreUploadTarget {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #answer: Promise<StoreResult>;
+  readonly #controller: AbortController;
   #isFinished = false;
 
-  constructor(writer: WritableStreamDefaultWriter<Uint8Array>, answer: Promise<StoreResult>) {
+  /** @param controller of the request that carries the octets. */
+  constructor(
+    writer: WritableStreamDefaultWriter<Uint8Array>,
+    answer: Promise<StoreResult>,
+    controller: AbortController,
+  ) {
     super();
     this.#writer = writer;
     this.#answer = answer;
+    this.#controller = controller;
   }
 
   async write(chunk: Uint8Array): Promise<void> {
@@ -180,7 +195,8 @@ class WireUpload extends RpcTarget implements StoreUploadTarget {
 
   [Symbol.dispose](): void {
     if (this.#isFinished) return;
-    this.#writer.abort(outOfReach("an upload that was dropped")).catch(() => undefined);
+    // Not the writer's abort: workerd would end the body of the request as if it were whole.
+    this.#controller.abort(outOfReach("an upload that was dropped"));
   }
 }
 
