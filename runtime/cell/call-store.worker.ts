@@ -12,6 +12,7 @@
  */
 import { waitUntil } from "cloudflare:workers";
 import {
+  ERRORS,
   IsolaError,
   LIMITS,
   STORE_LIMITS,
@@ -29,6 +30,8 @@ import { WireStore } from "./wire-store.worker.ts";
 
 /** From this status on an HTTP function's answer is a failure. */
 const FAILURE_STATUS = 400;
+/** Pauses after an end of a job that was not heard. */
+const END_PAUSES_MS = [500, 2_000, 8_000];
 /** How long after the answer `waitUntil` may keep the job. */
 const HOLD_MS = 60_000;
 
@@ -212,12 +215,17 @@ class CallStore implements StoreOfCall {
     if (job.isEnded) return;
     job.isEnded = true;
     if (!job.isUsed || job.isForeign) return;
-    const end = async (): Promise<void> => {
-      const target = await reach(this.#cell, { namespace: job.namespace, job: job.id });
-      await target.run({ op: "endJob" });
-    };
-    // An actor that is opening again has dropped the job by itself.
-    waitUntil(end().catch(() => undefined));
+    waitUntil(this.#sayEnd(job).catch(() => undefined));
+  }
+
+  /** Again, if it was not heard: a gateway may be starting. A shard that is, has dropped the job. */
+  async #sayEnd({ namespace, id }: CallJob): Promise<void> {
+    for (const pauseMs of END_PAUSES_MS) {
+      const target = await reach(this.#cell, { namespace, job: id });
+      const result = await target.run({ op: "endJob" });
+      if (result.ok || !ERRORS[result.error.code].retryable) return;
+      await scheduler.wait(pauseMs);
+    }
   }
 }
 

@@ -12,6 +12,7 @@ import type { Dispatcher } from "./dispatcher.worker.ts";
 import { reportBug } from "./report-bug.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
 import type { StoreMeter } from "./store-meter.worker.ts";
+import { endLostJobs } from "./store-from-cell.worker.ts";
 import type { SuspectNews } from "./suspects.ts";
 import { sleep } from "./system-timers.worker.ts";
 
@@ -56,6 +57,7 @@ async function route(
           tellSuspects(parts, dispatcher.suspects.tell()),
           // A shard that opened anew knows no quotas.
           parts.store.collect(),
+          endLostJobs(state),
         ]),
       );
       return noContent();

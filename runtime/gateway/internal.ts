@@ -1,5 +1,6 @@
 /** For tests only: the pure parts behind the index. */
 export { Admission, type AdmissionRequest, type Lease, type Ticket } from "./admission.ts";
+export { CallJobs } from "./call-jobs.ts";
 export { CellPool, PROBATION_GROUP, SHARED_GROUP, groupOf } from "./cell-pool.ts";
 export { InFlight, type InFlightCall } from "./in-flight.ts";
 export { classifyLost } from "./lost-cell.ts";

@@ -30,6 +30,7 @@ import { askHost } from "./ask-host.worker.ts";
 import { Authority } from "./authority.worker.ts";
 import type { GatewayBindings } from "./bindings.worker.ts";
 import { BundleStore } from "./bundle-store.worker.ts";
+import { CallJobs } from "./call-jobs.ts";
 import { CellPool } from "./cell-pool.ts";
 import { changesToReach } from "./routing-difference.ts";
 import { createSpanExport } from "./span-export.worker.ts";
@@ -68,6 +69,8 @@ export interface Applied<T> {
 
 export class GatewayState {
   readonly bindings: GatewayBindings;
+  /** Store jobs of calls in cells that hold no shard. */
+  readonly callJobs = new CallJobs();
   readonly cells = new CellPool();
   readonly table = new RoutingTable();
   readonly clock: Clock = systemClock;

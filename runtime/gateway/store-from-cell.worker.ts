@@ -37,10 +37,27 @@ export async function storeFromCell(
     });
   }
   const body = await bodyOf(request);
+  if (call.op === "createJob" && call.kind === "call") {
+    const { namespace } = question;
+    state.callJobs.made(slot, state.cells.pidOf(slot), { shard, namespace, job });
+  }
   const response = await sendToShard(state, question, body);
+  if (call.op === "endJob" && response.ok) state.callJobs.ended(slot, job);
   // The cell has to be done sending before it hears a refusal.
   if (!response.ok && body && "ended" in body) await body.ended;
   return new Response(response.body, { status: response.status, headers: response.headers });
+}
+
+/** Ends what calls in cells that died have left in other cells' shards (G4). */
+export async function endLostJobs(state: GatewayState): Promise<void> {
+  const lost = state.callJobs.takeLost((slot) => state.cells.pidOf(slot));
+  const call = { op: "endJob" } as const;
+  await Promise.allSettled(
+    lost.map(async (job) => {
+      const response = await sendToShard(state, { ...job, call });
+      await response.body?.cancel();
+    }),
+  );
 }
 
 async function bodyOf(request: Request): Promise<ShardBody | undefined> {

@@ -1,6 +1,8 @@
 /** The store from functions in a cell that holds no shard: through the gateway, over sockets. */
-import { beforeAll } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
+import { killCell } from "../support/cells.ts";
 import { type TestPlatform, usePlatform } from "../support/platform.ts";
+import { until } from "../support/until.ts";
 import { describeCases } from "./cases/case.ts";
 import { storeCases } from "./cases/index.ts";
 
@@ -25,5 +27,27 @@ function within(whole: TestPlatform): TestPlatform {
     },
   };
 }
+
+describe("a cell without shards that dies", () => {
+  it("leaves no job of its calls in another's shard", async () => {
+    const own = within(platform());
+    await own.deploy(
+      "holder",
+      `export default async (_, ctx) => {
+        await ctx.store.put("k", "x".repeat(100_000));
+        await new Promise((go) => setTimeout(go, 20_000));
+      };`,
+    );
+    const calls = [1, 2, 3].map(() => own.call("holder", { json: null, withinMs: 30_000 }));
+    const jobs = async () => (await own.client.store.jobs()).items.length;
+    await until(async () => (await jobs()) === 3, 5_000);
+    const cells = await platform().client.cells();
+    const slot = cells.find(({ role }) => role === "dedicated")?.slot ?? -1;
+    await killCell(platform(), slot);
+    const codes = (await Promise.all(calls)).map(({ code }) => code);
+    expect(codes).toEqual(["CELL_LOST", "CELL_LOST", "CELL_LOST"]);
+    await until(async () => (await jobs()) === 0, 10_000);
+  });
+});
 
 for (const group of storeCases) describeCases(group, () => within(platform()));
