@@ -196,7 +196,7 @@ describe("code that goes another way than its journal", () => {
     expect(await diverged(async () => Promise.resolve(1))).toContain("do:pay-1");
   });
 
-  it("goes on where only lengths of sleeps differ, and with steps that are new behind", async () => {
+  it("goes on where only lengths of sleeps differ, or steps are new behind", async () => {
     const world = new WorkflowCodeWorld(order, { input: 1 });
     await actUntil(world, () => world.history("stepStarted").includes("sleep:rest-1"));
     world.code = async (step) => {
