@@ -2,6 +2,8 @@
  * Two tenants in one cell (G6): what `mallory` tries in order to name, call, read, bill or harm
  * what belongs to `alice`.
  */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type CallRecord, type LogLine, unpackEnvelope } from "../../runtime/contract/index.ts";
 import { percentile } from "../support/load.ts";
@@ -352,5 +354,98 @@ describe("tokens of another namespace", () => {
     }
     const list = await fetch(`${client.url}/v1/namespaces`, { headers });
     expect(await list.text()).not.toContain("alice");
+  });
+});
+
+async function leaveMark(namespace: string): Promise<unknown> {
+  return (await platform().call(`leaves.${namespace}`, { json: { mark: `of ${namespace}` } })).json;
+}
+
+describe("the process that isolates share", () => {
+  const NODE = { compatibilityFlags: ["nodejs_compat"] };
+
+  it("shows one nothing of what another left: no cache, no file, no global", async () => {
+    const code = `import fs from "node:fs";
+      import process from "node:process";
+      const found = async (run) => { try { return (await run()) ?? "nothing"; } catch { return "nothing"; } };
+      export default async ({ mark }) => {
+        const cached = async (cache) => {
+          const before = await (await cache.match("http://shared/mark"))?.text();
+          const headers = { "cache-control": "max-age=1000" };
+          await cache.put("http://shared/mark", new Response(mark, { headers }));
+          return before;
+        };
+        const file = (path) => {
+          const before = fs.existsSync(path) ? fs.readFileSync(path, "utf8") : undefined;
+          fs.writeFileSync(path, mark);
+          return before;
+        };
+        const kept = (holder) => {
+          const before = holder[Symbol.for("mark")];
+          holder[Symbol.for("mark")] = mark;
+          return before;
+        };
+        const channel = globalThis.BroadcastChannel && new BroadcastChannel("mark");
+        return {
+          cache: await found(() => cached(caches.default)),
+          named: await found(async () => cached(await caches.open("named"))),
+          file: await found(() => file("/tmp/mark")),
+          global: await found(() => kept(globalThis)),
+          process: await found(() => kept(process)),
+          native: await found(() => kept(Response.prototype)),
+          environment: await found(() => (process.env.MARK = (process.env.MARK ?? "") + mark) === mark
+            ? undefined : process.env.MARK),
+          disk: await found(() => fs.readdirSync("/").includes("etc") ? "the machine's" : undefined),
+          channel: typeof channel,
+        };
+      };`;
+    for (const namespace of ["alice", "mallory"]) {
+      await platform().deploy("leaves", code, NODE, { namespace });
+    }
+    await leaveMark("alice");
+    const seen = (await leaveMark("mallory")) as Record<string, unknown>;
+    const { channel, ...rest } = seen;
+    expect(channel).toBe("undefined");
+    expect(new Set(Object.values(rest)), JSON.stringify(rest)).toEqual(new Set(["nothing"]));
+  });
+
+  it("takes no line from a tenant but as that tenant's own", async () => {
+    const code = `import fs from "node:fs";
+      import process from "node:process";
+      import inspector from "node:inspector";
+      import util from "node:util";
+      import nodeConsole, { Console } from "node:console";
+      export default async (_, ctx) => {
+        const shim = fs.readFileSync("/bundle/isola-shim.js", "utf8");
+        const [, mark = ""] = /="([0-9a-f]{16})"/.exec(shim) ?? [];
+        const lines = ["FORGED", ...["T", "X " + ctx.callId, "L " + ctx.callId].map(
+          (record) => "\\u0001" + mark + " " + record + " FORGED")];
+        const ways = [
+          (line) => process.stdout.write(line + "\\n"),
+          (line) => process.stderr.write(line + "\\n"),
+          (line) => fs.writeSync(1, line + "\\n"),
+          (line) => fs.writeFileSync("/dev/stdout", line + "\\n"),
+          (line) => new Console(process.stdout).log(line),
+          (line) => nodeConsole.log(line),
+          (line) => inspector.console?.log(line),
+          (line) => process._rawDebug(line),
+          (line) => process.emitWarning(line),
+          (line) => util.debuglog("x")(line),
+          (line) => reportError(new Error(line)),
+          (line) => Object.getPrototypeOf(console).log?.(line),
+          ...Object.getOwnPropertyNames(console).map((name) => (line) => console[name](line)),
+        ];
+        for (const line of lines) for (const way of ways) { try { way(line); } catch {} }
+        Promise.reject(new Error("FORGED"));
+        setTimeout(() => { throw new Error("FORGED"); }, 1);
+        await scheduler.wait(50);
+        return mark.length;
+      };`;
+    await platform().deploy("writes", code, NODE, { namespace: "mallory" });
+    await platform().call("writes.mallory");
+    const mine = platform().client.in("mallory");
+    await until(async () => (await mine.logs({ function: "writes" })).length > 0);
+    const log = readFileSync(join(platform().dataDir, "logs/cell-0.log"), "utf8");
+    expect(log.split("\n").filter((line) => line.includes("FORGED"))).toEqual([]);
   });
 });
