@@ -6,3 +6,6 @@ export { CommitLog } from "./shard/commit-log.ts";
 export { DiskGauge } from "./shard/disk-gauge.ts";
 export { storageFault } from "./shard/storage-fault.ts";
 export { ofItsOwn, plainValue, storedValue } from "./shard/stored-value.ts";
+export { COLD_RETRY } from "./shard/cold-client.ts";
+export { BucketTier } from "./shard/cold-tier.ts";
+export { ByteRoom } from "./shard/byte-room.ts";

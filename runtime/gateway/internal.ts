@@ -14,3 +14,5 @@ export { confidential, integer, oneOf, optional, record, text } from "./request-
 export { Room } from "./room.ts";
 export { changesToReach } from "./routing-difference.ts";
 export { Spreader, appendChange } from "./spreader.ts";
+export { handleCold } from "./cold-handler.ts";
+export { S3Bucket } from "./s3-bucket.ts";

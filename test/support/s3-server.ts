@@ -2,13 +2,16 @@
  * A real S3 server of a test's own (s3rver, which keeps objects in files and checks signatures),
  * behind a proxy that misbehaves when it is told to.
  */
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
 import { request as sendRequest } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import S3rver from "@20minutes/s3rver";
+
+const PROGRAM = join(import.meta.dirname, "s3-server-program.ts");
 
 export const BUCKET = "cold";
 /** s3rver knows one user. */
@@ -21,6 +24,8 @@ export const CREDENTIALS = {
 /** How the proxy treats a request instead of passing it on. */
 export type Fault =
   | { readonly kind: "status"; readonly status: number; readonly retryAfter?: string }
+  /** What another server would say. */
+  | { readonly kind: "answer"; readonly body: string }
   /** The connection ends before any answer; `after` the server did what it was asked to. */
   | { readonly kind: "cut"; readonly when: "before" | "after" }
   /** Half of the answer's body, then the connection ends. */
@@ -42,6 +47,9 @@ export interface S3Server {
   fault: FaultRule | undefined;
   /** Keys in the bucket, sorted. */
   keys(): string[];
+  clearRequests(): void;
+  /** Forgets requests and objects. */
+  clear(): void;
   /** Refuses connections from now on. */
   goDown(): Promise<void>;
   comeBack(): Promise<void>;
@@ -50,14 +58,17 @@ export interface S3Server {
 
 export async function startS3Server(): Promise<S3Server> {
   const folder = mkdtempSync(join(tmpdir(), "isola-s3-"));
-  const rver = new S3rver({
-    port: 0,
-    address: "127.0.0.1",
-    silent: true,
-    directory: folder,
-    configureBuckets: [{ name: BUCKET }],
-  });
-  const { port: innerPort } = await rver.run();
+  const child = spawn(
+    process.execPath,
+    ["--openssl-legacy-provider", "--no-warnings", PROGRAM, folder, BUCKET],
+    { stdio: ["pipe", "pipe", "inherit"] },
+  );
+  const ended = once(child, "exit");
+  const [line] = (await Promise.race([
+    once(child.stdout.setEncoding("utf8"), "data"),
+    ended.then(() => ["no port"]),
+  ])) as [string];
+  const innerPort = Number(line);
   const requests: string[] = [];
   const state: { fault: FaultRule | undefined; proxy: Server } = {
     fault: undefined,
@@ -88,11 +99,18 @@ export async function startS3Server(): Promise<S3Server> {
       state.fault = rule;
     },
     keys: () => keysIn(join(folder, BUCKET)),
+    clearRequests: () => void requests.splice(0),
+    clear: () => {
+      requests.splice(0);
+      rmSync(join(folder, BUCKET), { recursive: true, force: true });
+      mkdirSync(join(folder, BUCKET));
+    },
     goDown: shut,
     comeBack: async () => void (await open(port)),
     stop: async () => {
       await shut();
-      await rver.close();
+      child.kill("SIGKILL");
+      await ended;
       rmSync(folder, { recursive: true, force: true });
     },
   };
@@ -123,6 +141,11 @@ function pass({ request, response, port, fault }: Passing): void {
   }
   if (fault?.kind === "cut" && fault.when === "before") {
     socket.destroy();
+    return;
+  }
+  if (fault?.kind === "answer") {
+    request.resume();
+    response.writeHead(200).end(fault.body);
     return;
   }
   if (fault?.kind === "status") {

@@ -52,10 +52,11 @@ describe("the figures of the store", () => {
   });
 });
 
+const rounds = (count: number): number[] =>
+  Array.from({ length: count }, (_, at) => 100 + ((at * 37) % 20));
+
 describe("the interval of a median", () => {
   it("holds the median, and is narrower the more rounds there are", () => {
-    const rounds = (count: number): number[] =>
-      Array.from({ length: count }, (_, at) => 100 + ((at * 37) % 20));
     const [few, many] = [medianInterval(rounds(10)), medianInterval(rounds(400))];
     expect(many.low).toBeLessThanOrEqual(110);
     expect(many.high).toBeGreaterThanOrEqual(108);

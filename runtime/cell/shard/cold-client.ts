@@ -28,7 +28,7 @@ export interface ColdAsk<T> {
   /** Reads a 2xx answer; undefined, or an exception, means that it was not whole. */
   readonly read: (response: Response) => Promise<T | undefined>;
   /** Answers another status; undefined leaves it to the rules. */
-  readonly refused?: (status: number, isRepeated: boolean) => Promise<T | undefined>;
+  readonly refused?: (status: number) => Promise<T | undefined>;
 }
 
 export const COLD_RETRY = {
@@ -58,7 +58,7 @@ export class ColdClient {
   /** Errors: `COLD_UNAVAILABLE`, and what `read` and `refused` throw. */
   async ask<T>(ask: ColdAsk<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
-      const outcome = await this.#try(ask, attempt > 1);
+      const outcome = await this.#try(ask);
       if ("value" in outcome) return outcome.value;
       const { found, isFinal, afterMs } = outcome.failure;
       if (isFinal || attempt === COLD_RETRY.attempts) {
@@ -68,17 +68,12 @@ export class ColdClient {
     }
   }
 
-  async #try<T>(
-    ask: ColdAsk<T>,
-    isRepeated: boolean,
-  ): Promise<{ readonly value: T } | { readonly failure: Failure }> {
+  async #try<T>(ask: ColdAsk<T>): Promise<{ readonly value: T } | { readonly failure: Failure }> {
     const { timeoutMs, slowestBytesPerMs } = COLD_RETRY;
     const boundMs = timeoutMs + Math.ceil((ask.bytes ?? 0) / slowestBytesPerMs);
     try {
       const response = await this.#seams.send(ask.path, ask.init, boundMs);
-      const answer = response.ok
-        ? await ask.read(response)
-        : await ask.refused?.(response.status, isRepeated);
+      const answer = response.ok ? await ask.read(response) : await ask.refused?.(response.status);
       if (answer !== undefined) return { value: answer };
       return { failure: await failureOf(response) };
     } catch (error) {

@@ -191,20 +191,19 @@ export class BucketTier implements ColdTier {
     sizeBytes: number,
     tags: readonly string[],
   ): Promise<void> {
-    const attempted = `write ${key}`;
-    await this.#ask({
-      attempted,
-      key,
-      query: `?upload=${encodeURIComponent(upload)}`,
-      init: { method: "POST", body: encodeJson(tags) },
-      read: done,
-      refused: async (status, isRepeated) => {
-        if (status !== 404 || !isRepeated) return undefined;
-        // The answer to an attempt before was lost: the upload is no more because it is complete.
-        if ((await this.#sizeOf(key)) === sizeBytes) return true;
-        throw coldUnavailable(attempted, "the upload is gone, and so is the value");
-      },
-    });
+    try {
+      await this.#ask({
+        attempted: `write ${key}`,
+        key,
+        query: `?upload=${encodeURIComponent(upload)}`,
+        init: { method: "POST", body: encodeJson(tags) },
+        read: done,
+      });
+    } catch (error) {
+      // The answer to an attempt before may be what was lost: then there is no upload any more,
+      // because it is complete. A key is written once, so what lies under it is this value.
+      if ((await this.#sizeOf(key)) !== sizeBytes) throw error;
+    }
   }
 
   #sizeOf(key: string): Promise<number> {
@@ -237,9 +236,17 @@ export class BucketTier implements ColdTier {
         init: { method: "GET" },
         read: json<ColdUploads>,
       });
-      const left = uploads.filter(({ key }) => !this.#uploading.has(key));
-      for (const { key, upload } of left) await this.#dropUpload(key, upload);
-      if (!isTruncated || left.length === 0) return;
+      let dropped = 0;
+      for (const { key, upload } of uploads) {
+        if (this.#uploading.has(key)) continue;
+        // Some servers cannot; that keeps nobody from looking for keys.
+        const isDropped = await this.#dropUpload(key, upload).then(
+          () => true,
+          () => false,
+        );
+        if (isDropped) dropped += 1;
+      }
+      if (!isTruncated || dropped === 0) return;
     }
   }
 
