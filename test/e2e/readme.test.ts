@@ -38,6 +38,7 @@ const EXPECTED: readonly (readonly [line: string, output: RegExp])[] = [
   ["isola logs greet", /greeting Ada[^]*greet +\d/],
   ["greet.default.localhost", /Hello, Alan![^]*Hello, Barbara![^]*Hello, Grace!/],
   ["isola invoke crowd", /HELLO[^]*\["Hello, Ada!","Hello, Alan!"\]/],
+  ["store create parts", /raw\/greet[^]*"pages": ?3[^]*"stored":true[^]*\{[^]*"value":2/],
   ["--traffic 10", /10 ?%[^]*greet/],
   ["secret put API_KEY", /"keyLength":21[^]*"keyLength":27/],
   ["--namespace shop", /OPEN[^]*shop/],
