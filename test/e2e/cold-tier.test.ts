@@ -70,7 +70,7 @@ async function expectAll(bucket: StoreBucketClient, count: number): Promise<void
 }
 
 describe("a bucket below memory and disk", () => {
-  it("takes what neither holds, gives back ranges, and is empty when the job has ended", async () => {
+  it("takes what neither holds, gives back ranges, is empty when the job has ended", async () => {
     await inJob("many", async (job) => {
       const bucket = job.bucket();
       expect(await fill(bucket, DISK_MB + 8)).toEqual([DISK_MB + 8, undefined]);
@@ -108,8 +108,8 @@ describe("a bucket below memory and disk", () => {
       expect(error).toBeInstanceOf(IsolaError);
       expect((error as IsolaError).code).toBe("STORE_FULL");
       expect(stored).toBeGreaterThan(DISK_MB + COLD_MB - 4);
-      const path = `/v1/namespaces/default/store/jobs/${job.id}/buckets/default/objects/one-more?durability=disk`;
-      const refusal = await fetch(`${platform.adminUrl}${path}`, {
+      const path = `/v1/namespaces/default/store/jobs/${job.id}/buckets/default/objects/more`;
+      const refusal = await fetch(`${platform.adminUrl}${path}?durability=disk`, {
         method: "PUT",
         headers: { authorization: `Bearer ${platform.adminToken}` },
         body: octets(MIB, 0),

@@ -187,7 +187,8 @@ describe("servers that differ", () => {
   it("may hold what is not ours: it is neither listed nor deleted", async () => {
     const key = `<Contents><Key>${PREFIX}shard-0/a/b</Key></Contents>`;
     const own = `<Contents><Key>${PREFIX}shard-0/1-1</Key></Contents>`;
-    const body = `<ListBucketResult><Contents><Key>x</Key></Contents>${key}${own}</ListBucketResult>`;
+    const other = "<Contents><Key>x</Key></Contents>";
+    const body = `<ListBucketResult>${other}${key}${own}</ListBucketResult>`;
     s3.fault = (request) =>
       request.url?.includes("list-type") === true ? { kind: "answer", body } : undefined;
     expect(await listed(tierOf())).toEqual(["1-1"]);
