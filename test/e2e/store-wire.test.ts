@@ -1,5 +1,7 @@
 /** The store from functions in a cell that holds no shard: through the gateway, over sockets. */
 import { beforeAll, describe, expect, it } from "vitest";
+import { CELL_CONTROL } from "../../runtime/contract/index.ts";
+import { askCell } from "../support/cell-control.ts";
 import { killCell } from "../support/cells.ts";
 import { type TestPlatform, usePlatform } from "../support/platform.ts";
 import { until } from "../support/until.ts";
@@ -27,6 +29,60 @@ function within(whole: TestPlatform): TestPlatform {
     },
   };
 }
+
+const near = async (way: string): Promise<Record<string, unknown>> => {
+  const answer = await platform().call("near", { json: way });
+  expect(answer.status, answer.text.slice(0, 300)).toBe(200);
+  return answer.json as Record<string, unknown>;
+};
+
+const callJobs = async () =>
+  (await platform().client.store.jobs()).items.filter(({ kind }) => kind === "call").length;
+
+describe("a called function that runs in another cell", () => {
+  const NEAR = `export default async (way, ctx) => {
+    await ctx.store.put("from-near", new Map([["k", 1n]]));
+    const far = await ctx.call("far", way).catch((error) => error.code);
+    const seen = await ctx.store.get("from-far");
+    return { far, seen: [seen.length, seen[0]], n: await ctx.store.incr("n", 0),
+      left: await ctx.store.has("from-near"), id: (await ctx.store.info()).id };
+  };`;
+  const FAR = `export default async (way, ctx) => {
+    await ctx.store.put("from-far", new Uint8Array(3_000_000).fill(7));
+    await ctx.store.incr("n", 5);
+    const taken = await ctx.store.take("from-near");
+    if (way === "throw") throw new TypeError("told to");
+    return { k: String(taken.get("k")), id: (await ctx.store.info()).id };
+  };`;
+  const UNUSED = `export default async (way, ctx) => (await ctx.call("far-only", 1)).length;`;
+  const FAR_ONLY = `export default async (_, ctx) => {
+    await ctx.store.put("k", "v");
+    return ctx.store.get("k");
+  };`;
+  beforeAll(async () => {
+    const functions = { near: NEAR, far: FAR, unused: UNUSED, "far-only": FAR_ONLY };
+    for (const [name, source] of Object.entries(functions)) await platform().deploy(name, source);
+    const suspects = ["default/far@1", "default/far-only@1"];
+    await askCell(platform(), 0, CELL_CONTROL.suspects, { suspects, alone: [] });
+  });
+
+  it("shares its caller's job, and takes for it", async () => {
+    const done = await near("done");
+    expect(done).toEqual({
+      far: { k: "1", id: done["id"] },
+      seen: [3_000_000, 7],
+      n: 5,
+      left: false,
+      id: done["id"],
+    });
+    expect(await near("throw")).toMatchObject({ far: "FUNCTION_ERROR", n: 5, left: true });
+  });
+
+  it("leaves nothing behind, whoever used the job first", async () => {
+    expect((await platform().call("unused", { json: 1 })).json).toBe(1);
+    await until(async () => (await callJobs()) === 0, 5_000);
+  });
+});
 
 describe("a cell without shards that dies", () => {
   it("leaves no job of its calls in another's shard", async () => {
