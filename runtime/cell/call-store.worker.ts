@@ -218,7 +218,7 @@ class CallStore implements StoreOfCall {
     waitUntil(this.#sayEnd(job).catch(() => undefined));
   }
 
-  /** Again, if it was not heard: a gateway may be starting. A shard that is, has dropped the job. */
+  /** Again, if not heard: a gateway may be starting. A shard that is, has dropped the job. */
   async #sayEnd({ namespace, id }: CallJob): Promise<void> {
     for (const pauseMs of END_PAUSES_MS) {
       const target = await reach(this.#cell, { namespace, job: id });

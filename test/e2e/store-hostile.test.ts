@@ -1,4 +1,4 @@
-/** Tenant code that goes around the SDK: raw calls of the scope, other calls' ids, forged values. */
+/** Tenant code that goes around the SDK: raw calls of the scope, forged values, others' ids. */
 import { beforeAll, describe, expect, it } from "vitest";
 import { usePlatform } from "../support/platform.ts";
 import { until } from "../support/until.ts";
