@@ -64,9 +64,8 @@ export function checkQuery(query: URLSearchParams, known: readonly string[]): vo
 export function queryNumber(query: URLSearchParams, name: string): number | undefined {
   const given = query.get(name);
   if (given === null) return undefined;
-  if (/^[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})(e[+-]?\d{1,3})?$/i.test(given)) {
-    return Number(given);
-  }
+  const isNumber = /^[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})(e[+-]?\d{1,3})?$/i.test(given);
+  if (isNumber && Number.isFinite(Number(given))) return Number(given);
   throw invalid(`${name}=${JSON.stringify(given.slice(0, 60))}`, `${name} to be a number`);
 }
 
