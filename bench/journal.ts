@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 /** One load on one target in one round. */
 export interface LoadRecord {
   readonly type: "load";
-  readonly phase: "calls" | "before" | "after";
+  readonly phase: "calls" | "scale";
   readonly round: number;
   readonly target: string;
   readonly clients: number;

@@ -2,7 +2,7 @@
  * Suite `calls`: what the platform costs over a bare workerd. Static worker, loaded isolate,
  * prototype of gateway and cell, and Isola answer the same hello, interleaved in one run.
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Target, fixtureCode, startBaselines } from "../baselines.ts";
@@ -13,7 +13,7 @@ import { provenance } from "../provenance.ts";
 import { wrkCallsPerSecond } from "../wrk.ts";
 import { reportOf } from "./calls-report.ts";
 import { measureBareDensity, measureDensity } from "./density.ts";
-import { faultsOf, figuresOf, isMet } from "./figures.ts";
+import { FEW, MANY, faultsOf, figuresOf, isMet } from "./figures.ts";
 import { runRounds, warmUp } from "./loads.ts";
 import { type CallsOptions, MANY_CLIENTS } from "./options.ts";
 import { measureBareStarts, measureStarts } from "./starts.ts";
@@ -34,6 +34,8 @@ interface Bench {
   readonly prototype: Target;
   readonly isola: IsolaTarget;
   readonly code: string;
+  /** For files of what is started. */
+  readonly folder: string;
 }
 
 export async function runCalls(
@@ -78,7 +80,7 @@ export async function runCalls(
   };
 }
 
-type Running = Pick<Bench, "targets" | "prototype" | "isola" | "code">;
+type Running = Pick<Bench, "targets" | "prototype" | "isola" | "code" | "folder">;
 
 async function withTargets(use: (running: Running) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "isola-bench-"));
@@ -90,7 +92,7 @@ async function withTargets(use: (running: Running) => Promise<void>): Promise<vo
     if (!prototype) throw new Error("no baseline started");
     const isola = await startIsola(folder, code);
     started.push(isola);
-    await use({ targets: [...started], prototype, isola, code });
+    await use({ targets: [...started], prototype, isola, code, folder });
   } finally {
     await Promise.all(started.map((target) => target.stop()));
     await rm(folder, { recursive: true, force: true });
@@ -131,19 +133,32 @@ async function crossCheck({ options, journal, generator, targets }: Bench): Prom
   }
 }
 
-/** Before and after, each beside the prototype: the machine's drift cancels out. */
-async function measureScale(bench: Bench): Promise<void> {
-  const { options, journal, generator, prototype, isola, code } = bench;
-  const loads = [{ clients: MANY_CLIENTS, durationMs: options.manyClientsMs }];
-  const plan = { targets: [prototype, isola], rounds: options.scaleRounds, loads };
-  await runRounds({ phase: "before", ...plan }, generator, journal);
-  let next = 0;
-  const deploySome = async (): Promise<void> => {
-    while (next < options.functions) {
-      const name = `scale-${next++}`;
-      await deployCode(isola.client, name, `${code}\n// ${name}\n`);
-    }
+/** Two fresh platforms side by side, one with few functions and one with many. */
+async function measureScale({ options, journal, generator, code, folder }: Bench): Promise<void> {
+  const started: IsolaTarget[] = [];
+  const start = async (name: string): Promise<IsolaTarget> => {
+    const place = join(folder, name);
+    await mkdir(place);
+    const target = { ...(await startIsola(place, code)), name };
+    started.push(target);
+    return target;
   };
-  await Promise.all(Array.from({ length: DEPLOYS_AT_ONCE }, deploySome));
-  await runRounds({ phase: "after", ...plan }, generator, journal);
+  try {
+    const [few, many] = [await start(FEW), await start(MANY)];
+    let next = 0;
+    const deploySome = async (): Promise<void> => {
+      while (next < options.functions) {
+        const name = `scale-${next++}`;
+        await deployCode(many.client, name, `${code}\n// ${name}\n`);
+      }
+    };
+    await Promise.all(Array.from({ length: DEPLOYS_AT_ONCE }, deploySome));
+    const targets = [few, many];
+    await warmUp(targets, MANY_CLIENTS, options.warmUpMs, generator);
+    const loads = [{ clients: MANY_CLIENTS, durationMs: options.manyClientsMs }];
+    const plan = { phase: "scale", targets, rounds: options.scaleRounds, loads } as const;
+    await runRounds(plan, generator, journal);
+  } finally {
+    await Promise.all(started.map((target) => target.stop()));
+  }
 }

@@ -1,6 +1,14 @@
 /** The figures that have an aim, computed from the journal, and the verdict on the run. */
 import type { Journal, LoadRecord } from "../journal.ts";
-import { type Interval, type Spread, quantile, ratios, slopeOf, spreadOf } from "../statistics.ts";
+import {
+  type Interval,
+  type Spread,
+  medianInterval,
+  quantile,
+  ratios,
+  slopeOf,
+  spreadOf,
+} from "../statistics.ts";
 import { type CallsOptions, MANY_CLIENTS } from "./options.ts";
 
 const MEGABYTE = 1_000_000;
@@ -9,6 +17,10 @@ const BUSY_MAX = 0.9;
 const WRK_RATIO_MAX = 1.25;
 /** What the ratio is about; the others are so fast that any generator shares their cores. */
 const CROSS_CHECKED = new Set(["prototype", "isola"]);
+
+/** Platforms of the phase `scale`. */
+export const FEW = "isola, few functions";
+export const MANY = "isola, many functions";
 
 export interface Figure {
   readonly name: string;
@@ -41,20 +53,15 @@ export function series(
     .map((record) => record[field]);
 }
 
-function ratioOf(
-  journal: Journal,
-  phase: LoadRecord["phase"],
-  clients: number,
-  field: Field,
-): Spread {
+function ratioOf(journal: Journal, clients: number, field: Field): Spread {
   const of = (target: string): readonly number[] =>
-    series(journal, { phase, target, clients }, field);
+    series(journal, { phase: "calls", target, clients }, field);
   return spreadOf(ratios(of("isola"), of("prototype")));
 }
 
 function callFigures(journal: Journal): readonly Figure[] {
-  const many = ratioOf(journal, "calls", MANY_CLIENTS, "callsPerSecond");
-  const one = ratioOf(journal, "calls", 1, "p50Ms");
+  const many = ratioOf(journal, MANY_CLIENTS, "callsPerSecond");
+  const one = ratioOf(journal, 1, "p50Ms");
   return [
     {
       name: `calls a second, ${MANY_CLIENTS} clients, of the prototype's`,
@@ -107,13 +114,13 @@ function memoryFigures(journal: Journal): readonly Figure[] {
 }
 
 function scaleFigures(journal: Journal, { functions }: CallsOptions): readonly Figure[] {
-  const [before, after] = (["before", "after"] as const).map((phase) =>
-    ratioOf(journal, phase, MANY_CLIENTS, "callsPerSecond"),
-  );
-  if (!before || !after) return [];
-  const value = after.median / before.median;
+  const of = (target: string): readonly number[] =>
+    series(journal, { phase: "scale", target, clients: MANY_CLIENTS }, "callsPerSecond");
+  const rounds = ratios(of(MANY), of(FEW));
   const name = `calls a second with ${functions} functions deployed, of those with few`;
-  return [{ name, value, unit: "×", aim: { atLeast: 0.95 } }];
+  const interval = medianInterval(rounds);
+  const value = quantile(rounds, 0.5);
+  return [{ name, value, unit: "×", interval, aim: { atLeast: 0.95 } }];
 }
 
 export function figuresOf(journal: Journal, options: CallsOptions): readonly Figure[] {
