@@ -16,6 +16,7 @@ import type { CellBindings } from "./cell-bindings.worker.ts";
 import { Isolates } from "./isolates.worker.ts";
 import { LiveCalls } from "./live-calls.worker.ts";
 import { writeCrumb } from "./stdout.worker.ts";
+import { openShards } from "./shard/open-shards.worker.ts";
 import { SupplyClient } from "./supply-client.worker.ts";
 import { TelemetryBuffer } from "./telemetry-buffer.worker.ts";
 
@@ -74,11 +75,13 @@ export class Cell {
     );
   }
 
-  /** Resolves when what is on disk has been read: before that the cell is not ready. */
+  /**
+   * Resolves when what is on disk has been read: before that the cell is not ready. Errors:
+   * `DATA_CORRUPT`.
+   */
   async openShards(): Promise<void> {
     if (this.#hasOpened) return;
-    const { shards } = this.bindings;
-    await Promise.all(shards.own.map((shard) => shards.actor(shard).ready()));
+    await openShards(this.bindings.shards);
     this.#hasOpened = true;
   }
 

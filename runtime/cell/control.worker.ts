@@ -7,6 +7,7 @@ import {
   type PressureReport,
   type ProbeRequest,
   type RoutingChange,
+  toIsolaError,
 } from "../contract/index.ts";
 import { sweepStores } from "./call-store.worker.ts";
 import type { Cell } from "./cell.worker.ts";
@@ -25,9 +26,7 @@ export async function handleControl(
   const { pathname } = new URL(request.url);
   switch (pathname) {
     case CELL_CONTROL.ping:
-      await cell.openShards();
-      ctx.waitUntil(sweep(cell));
-      return Response.json(status(cell));
+      return ping(cell, ctx);
     case CELL_CONTROL.routing:
       await applyRouting(cell, await request.json<RoutingChange>());
       return noContent();
@@ -79,6 +78,16 @@ async function applyRouting(cell: Cell, change: RoutingChange): Promise<void> {
   // Read first: a change on top of nothing would hide the namespaces that did not change.
   await cell.routing();
   cell.table.apply(change);
+}
+
+async function ping(cell: Cell, ctx: ExecutionContext): Promise<Response> {
+  try {
+    await cell.openShards();
+  } catch (thrown) {
+    return Response.json(toIsolaError(thrown, "open the shards").toData(), { status: 500 });
+  }
+  ctx.waitUntil(sweep(cell));
+  return Response.json(status(cell));
 }
 
 async function tellShards(cell: Cell, report: DiskReport): Promise<void> {

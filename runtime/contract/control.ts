@@ -13,7 +13,7 @@ export const PROBATION_SLOT = 99;
 export const CELL_CONTROL = {
   /**
    * GET → `CellStatus`; answers as soon as the event loop turns: the watchdog's heartbeat. The
-   * first one waits until the cell's shards are open.
+   * first one waits until the cell's shards are open; 500 `ErrorData` if one is damaged.
    */
   ping: "/ping",
   /** POST `RoutingChange` → 204 when applied. */

@@ -12,7 +12,10 @@ import {
   type CellInfo,
   type CellState,
   type DiskReport,
+  type ErrorData,
+  IsolaError,
   PROBATION_SLOT,
+  parseErrorData,
   unreachable,
 } from "../contract/index.ts";
 import type { ChildExit, ChildSpec } from "./child.ts";
@@ -24,7 +27,7 @@ import type { ProcessLog } from "./process-log.ts";
 import { readMainThread, readMemory } from "./proc.ts";
 import { type ProcessRole, SupervisedProcess } from "./supervised-process.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { UnixClient } from "./unix-http.ts";
+import { UnixClient, parseJson } from "./unix-http.ts";
 import { type CellDeath, CellWatch } from "./watchdog.ts";
 import { prepareWorkerd } from "./workerd-role.ts";
 
@@ -242,13 +245,23 @@ export class CellProcess {
     }
   }
 
+  /** Throws what the cell says is damaged. */
   async #probe(): Promise<boolean> {
+    let reply;
     try {
-      const reply = await this.#control.send("GET", CELL_CONTROL.ping, PRESSURE_BOUND_MS);
-      return reply.status < 300;
+      reply = await this.#control.send("GET", CELL_CONTROL.ping, PRESSURE_BOUND_MS);
     } catch {
       return false;
     }
+    if (reply.status < 300) return true;
+    const data = parseErrorData(parseJson(reply.text));
+    if (data?.code === "DATA_CORRUPT") throw this.#damage(data);
+    return false;
+  }
+
+  #damage(data: ErrorData): IsolaError {
+    const found = `${this.#parts.around.layout.workerdDir(this.name)}: ${data.parts.found}`;
+    return new IsolaError(data.code, { ...data.parts, found });
   }
 
   #output(line: string): void {

@@ -9,7 +9,7 @@
 import type { CellsReport, HostMetrics, TelemetryBatch, Verdict } from "../contract/index.ts";
 import { GATEWAY_CONTROL, LIMITS, parseErrorData, IsolaError } from "../contract/index.ts";
 import type { Timers } from "./system-timers.ts";
-import type { UnixClient } from "./unix-http.ts";
+import { type UnixClient, parseJson } from "./unix-http.ts";
 
 const QUEUE_MAX = 1_000;
 const SEND_BOUND_MS = 5_000;
@@ -118,11 +118,3 @@ export class GatewayLink {
 }
 
 const isCells = ({ path }: Word): boolean => path === GATEWAY_CONTROL.cells;
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}

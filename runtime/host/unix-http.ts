@@ -51,3 +51,12 @@ export class UnixClient {
     this.#agent.destroy();
   }
 }
+
+/** What a process answered; undefined if it is no JSON. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StoreJobClient } from "../../runtime/client/index.ts";
 import { IsolaError } from "../../runtime/contract/index.ts";
+import { answersAgain, killCell } from "../support/cells.ts";
 import { countOutcomes, keepCalling } from "../support/load.ts";
 import { type TestPlatform, startTestPlatform } from "../support/platform.ts";
 import { until } from "../support/until.ts";
@@ -146,5 +147,17 @@ describe.skipIf(unmounted !== undefined)("a store whose disk is full", () => {
     );
     const { restarts } = (await platform().client.cells()).find(({ slot }) => slot === 0) ?? {};
     expect(restarts).toBe(0);
+  }, 60_000);
+
+  it("does not keep its cell from coming back: functions go on, the store follows", async () => {
+    const bucket = (await newJob("restarted")).bucket();
+    await bucket.put("kept", octets(1_000, 9), { durability: "disk" });
+    const filling = fill();
+    const atMs = await killCell(platform(), 0);
+    expect(await answersAgain(platform(), "hello", atMs)).toBeLessThan(10_000);
+    expect(await codeOf(() => bucket.get("kept"))).toBe("DISK_FULL");
+    rmSync(filling);
+    await until(async () => (await codeOf(() => bucket.get("kept"))) === "NONE");
+    expect(await (await bucket.get("kept")).bytes()).toEqual(octets(1_000, 9));
   }, 60_000);
 });

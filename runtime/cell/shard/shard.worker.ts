@@ -64,8 +64,6 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
       failed: (reason) => this.#end(reason),
       wrote,
     });
-    const { BLOCKS } = env;
-    const blocksId = BLOCKS.idFromName(ctx.id.name ?? "");
     const timers = new ActorTimers(
       () => clock.now(),
       () => this.#wake(),
@@ -78,7 +76,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
         log: this.#log,
         clock,
         timers,
-        blocks: new BlockClient(() => BLOCKS.get(blocksId), wrote),
+        blocks: new BlockClient(() => this.#blocks(), wrote),
         codec: { encode: encodeValue, decode: decodeValue },
         ...(cold ? { cold } : {}),
       },
@@ -91,9 +89,10 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
     this.ctx.waitUntil(this.#store.swept);
   }
 
-  /** Resolves when the shard's opening is on disk. */
+  /** Resolves when the shard's opening is on disk, and its blocks can be read. */
   async ready(): Promise<void> {
     await this.#log.committed(this.#store.openedPosition);
+    await this.#blocks().space();
   }
 
   async openStore(opening: StoreOpening): Promise<StoreTarget> {
@@ -113,12 +112,16 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
 
   /** Told by the host, every second or so. */
   async disk({ freeBytes }: DiskReport): Promise<void> {
-    const blocks = this.env.BLOCKS.get(this.env.BLOCKS.idFromName(this.ctx.id.name ?? ""));
-    const space = await blocks.space();
+    const space = await this.#blocks().space();
     const usedBytes = this.ctx.storage.sql.databaseSize;
     this.#fileBytes = Math.max(this.#fileBytes, usedBytes);
     this.#gauge.tell(freeBytes, space.freeBytes + this.#fileBytes - usedBytes);
     this.#store.diskFreeBytes = this.#gauge.freeBytes;
+  }
+
+  #blocks(): DurableObjectStub<Blocks> {
+    const { BLOCKS } = this.env;
+    return BLOCKS.get(BLOCKS.idFromName(this.ctx.id.name ?? ""));
   }
 
   /** Until the gateway has said more, the whole quota of the namespace; 0: none. */
