@@ -218,7 +218,7 @@ describe("an upload", () => {
   });
 });
 
-/** Octets as no client library would send them; status 0: the connection ended without an answer. */
+/** Octets as no client would send them; status 0: the connection ended without an answer. */
 async function sendRaw(
   job: string,
   header: string,

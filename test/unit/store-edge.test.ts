@@ -57,6 +57,15 @@ function usage(bytesIn: number, heldBytes: number): StoreUsage {
   };
 }
 
+function tell(registry: RegistryCore, epoch: number, done: number, held: number): void {
+  const namespaces = { default: usage(done, held), nobody: usage(5, 5) };
+  const reports = [
+    { shard: 0, epoch, namespaces },
+    { shard: 1, epoch: 1, namespaces: { default: usage(1, 1) } },
+  ];
+  registry.change("addStoreUsage", { reports }, 0);
+}
+
 describe("MessagePack that is looked at before it is decoded", () => {
   it("is fine if an encoder made it", () => {
     fc.assert(
@@ -291,14 +300,6 @@ describe("usage", () => {
     const sql = memorySql();
     const options = { clock: systemClock, random: systemRandom, file: "registry.sqlite" };
     const core = new RegistryCore({ ...options, sql });
-    const tell = (registry: RegistryCore, epoch: number, done: number, held: number): void => {
-      const namespaces = { default: usage(done, held), nobody: usage(5, 5) };
-      const reports = [
-        { shard: 0, epoch, namespaces },
-        { shard: 1, epoch: 1, namespaces: { default: usage(1, 1) } },
-      ];
-      registry.change("addStoreUsage", { reports }, 0);
-    };
     tell(core, 1, 10, 100);
     tell(core, 1, 10, 100);
     tell(core, 1, 30, 50);
