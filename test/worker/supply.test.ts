@@ -119,6 +119,8 @@ describe("a kill in the middle of deploys", () => {
     try {
       for (const round of [1, 2, 3]) {
         const current = running;
+        let isKilled = false;
+        const acknowledgedNow = new Set<string>();
         const work = Array.from({ length: 6 }, async (_, worker) => {
           for (let count = 0; count < 100; count++) {
             const [name, text] = [`k${String(worker)}`, `${String(round)}-${String(count)}`];
@@ -127,9 +129,13 @@ describe("a kill in the middle of deploys", () => {
             const answer = await deploy(current, name, code).catch(() => undefined);
             if (answer?.status !== 200) return;
             acknowledged.set(name, text);
+            acknowledgedNow.add(name);
+            // At another moment of its work each time, with five deploys on their way.
+            const isEnough = acknowledgedNow.size === 6 && count >= round;
+            if (isEnough && !isKilled) void current.kill();
+            isKilled ||= isEnough;
           }
         });
-        setTimeout(() => void current.kill(), 250 + 100 * round);
         await Promise.all(work);
         await current.stop();
         running = await startGateway({ dataDir });
