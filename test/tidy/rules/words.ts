@@ -1,29 +1,25 @@
 import { type Finding, lineOf } from "../repository.ts";
 import type { Rule } from "../rule.ts";
 
-/** Rotates letters by 13, so that this file does not find itself. */
-const rotated = (text: string): string =>
-  text.replaceAll(/[a-z]/gi, (letter) => {
-    const base = letter <= "Z" ? 65 : 97;
-    return String.fromCharCode(((letter.charCodeAt(0) - base + 13) % 26) + base);
-  });
-
-/** How, by whom and on which machine it was written is not the repository's subject. */
+/**
+ * How, by whom and on which machine it was written is not the repository's subject. Patterns, each
+ * with a letter in brackets: so this file does not find itself.
+ */
 const FORBIDDEN_WORDS = [
-  "pynhqr",
-  "naguebcvp",
-  "pungtcg",
-  "pbcvybg",
-  "ynathntr zbqry",
-  "nv-trarengrq",
-  "nv nffvfgnag",
-  "fhontrag",
-  "fho-ntrag",
-  "pbqvat ntrag",
-  "urycre frffvba",
-  "gur yrnq",
-].map(rotated);
-const FORBIDDEN_FOLDERS = ["jbex", "ebbg", "gzc/yno"].map(rotated);
+  "[c]laude",
+  "[a]nthropic",
+  "[c]hatgpt",
+  "[c]opilot",
+  "[l]anguage model",
+  "[a]i-generated",
+  "[a]i assistant",
+  "[s]ubagent",
+  "[s]ub-agent",
+  "[c]oding agent",
+  "[h]elper session",
+  "[t]he lead",
+];
+const FORBIDDEN_FOLDERS = ["[w]ork", "[r]oot", "[t]mp/lab"];
 
 const PATTERNS: readonly RegExp[] = [
   new RegExp(String.raw`\b(${FORBIDDEN_WORDS.join("|")})s?\b`, "gi"),
@@ -31,6 +27,8 @@ const PATTERNS: readonly RegExp[] = [
   /(?<![\w.}*$-])\/home\/[a-z]+\//g,
   /\b(registry|mirror)\.[\w.-]+\.(org|com|net|io|dev)\b/gi,
 ];
+
+const unbracketed = (pattern = ""): string => pattern.replace(/^\[(.)\]/, "$1");
 
 export const WORD_RULES: readonly Rule[] = [
   {
@@ -46,9 +44,9 @@ export const WORD_RULES: readonly Rule[] = [
         ),
       ),
     breaks: [
-      { "README.md": rotated("jevggra ol Pynhqr") },
-      { "store/a.ts": rotated('pbafg cngu = "/jbex/znva";') },
-      { ".npmrc": rotated("uggcf://ertvfgel.rknzcyr.bet/") },
+      { "README.md": `written by ${unbracketed(FORBIDDEN_WORDS[0])}` },
+      { "store/a.ts": `const path = "/${unbracketed(FORBIDDEN_FOLDERS[0])}/main";` },
+      { ".npmrc": ["https://registry", "example.org"].join(".") },
     ],
     keeps: [
       { "store/a.ts": 'headers.get("user-agent"); path("/function/framework/"); registry.get();' },
