@@ -131,6 +131,12 @@ export interface UsageRow {
   readonly bytesOut: number;
 }
 
+/** Usage of a function's calls that ended within one hour. */
+export interface HourlyUsage extends UsageRow {
+  readonly namespace: string;
+  readonly hourStartMs: number;
+}
+
 export interface UsageReport {
   readonly namespace: string;
   readonly sinceMs: number;

@@ -17,6 +17,7 @@ export {
   type TokenSummary,
   type TokenCreated,
   type UsageRow,
+  type HourlyUsage,
   type UsageReport,
   type PlatformStatus,
   type List,

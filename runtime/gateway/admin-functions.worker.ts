@@ -1,10 +1,16 @@
 /** Functions, versions and traffic. */
 import { DEFAULT_NAMESPACE, checkFunctionName, type FunctionDetail } from "../contract/index.ts";
-import { type AdminCall, type AdminRoute, items, json, noContent } from "./admin-route.worker.ts";
+import {
+  type AdminCall,
+  type AdminRoute,
+  items,
+  json,
+  noContent,
+  readFields,
+} from "./admin-route.worker.ts";
 import { deployFunction } from "./deploy.worker.ts";
 import { gatewayOf } from "./gateway.worker.ts";
-import { readJson } from "./request-body.ts";
-import { integer, optional, parseFields } from "./request-fields.ts";
+import { integer, optional } from "./request-fields.ts";
 import { usageReport } from "./usage-report.worker.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1_000;
@@ -53,8 +59,8 @@ export const FUNCTION_ROUTES: readonly AdminRoute[] = [
     needs: "deploy",
     handle: async (call) => {
       const attempted = `route calls of ${call.param("name")}`;
-      const body = parseFields(
-        await readJson(call.request, attempted),
+      const body = await readFields(
+        call,
         { version: optional(integer(0, VERSION_MAX)), percent: optional(integer(0, 100)) },
         attempted,
       );

@@ -12,15 +12,20 @@ import {
 import { importSealKey, makeToken, sealSecret } from "../registry/index.ts";
 import { gatewayOf } from "./gateway.worker.ts";
 import { askHost } from "./ask-host.worker.ts";
-import { type AdminCall, type AdminRoute, items, json, noContent } from "./admin-route.worker.ts";
+import {
+  type AdminCall,
+  type AdminRoute,
+  items,
+  json,
+  noContent,
+  readFields,
+} from "./admin-route.worker.ts";
 import { listJobs } from "./list-jobs.worker.ts";
-import { readJson } from "./request-body.ts";
 import {
   confidential,
   integer,
   oneOf,
   optional,
-  parseFields,
   queryFlag,
   record,
   text,
@@ -57,7 +62,7 @@ export const PLATFORM_NAMESPACE_ROUTES: readonly AdminRoute[] = [
     handle: async (call) => {
       const attempted = "create a namespace";
       const fields = { namespace: text(1, 200), cells: optional(cells), quotas: optional(quotas) };
-      const body = parseFields(await readJson(call.request, attempted), fields, attempted);
+      const body = await readFields(call, fields, attempted);
       return json(await createNamespace(call, body), 201);
     },
   },
@@ -109,7 +114,7 @@ export const NAMESPACE_ROUTES: readonly AdminRoute[] = [
     handle: async (call) => {
       const attempted = `change namespace ${call.namespace}`;
       const fields = { cells: optional(cells), quotas: optional(quotas) };
-      const body = parseFields(await readJson(call.request, attempted), fields, attempted);
+      const body = await readFields(call, fields, attempted);
       return json(await updateNamespace(call, body));
     },
   },
@@ -228,7 +233,7 @@ async function putSecret(call: AdminCall): Promise<unknown> {
   }
   const attempted = `put secret ${name}`;
   const fields = { value: confidential(text(0, LIMITS.secretMaxBytes)) };
-  const { value } = parseFields(await readJson(call.request, attempted), fields, attempted);
+  const { value } = await readFields(call, fields, attempted);
   const bytes = new TextEncoder().encode(value).byteLength;
   if (bytes > LIMITS.secretMaxBytes) {
     throw new IsolaError("REQUEST_INVALID", {
@@ -258,7 +263,7 @@ export const TOKEN_ROUTES: readonly AdminRoute[] = [
     handle: async (call) => {
       const attempted = "create a token";
       const fields = { role: optional(oneOf(ROLES)), label: optional(text(0, 200)) };
-      const body = parseFields(await readJson(call.request, attempted), fields, attempted);
+      const body = await readFields(call, fields, attempted);
       const { id, hash, token } = await makeToken(call.state.random);
       const role = body.role ?? "deploy";
       const input = { namespace: call.namespace, id, hash, role, label: body.label ?? "" };

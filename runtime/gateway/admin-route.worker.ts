@@ -1,6 +1,8 @@
 /** One route of the admin API: what it needs, and the answer's form. */
 import type { Role } from "../contract/index.ts";
 import type { Principal } from "./authority.worker.ts";
+import { readJson } from "./request-body.ts";
+import { type Fields, type Parsed, parseFields } from "./request-fields.ts";
 import type { Background, GatewayState } from "./state.worker.ts";
 
 export interface AdminCall {
@@ -35,4 +37,13 @@ export function items(list: readonly unknown[]): Response {
 
 export function noContent(): Response {
   return new Response(null, { status: 204 });
+}
+
+/** A JSON body of known fields. Errors: `REQUEST_INVALID`, those of `readJson`. */
+export async function readFields<F extends Fields>(
+  { request }: AdminCall,
+  fields: F,
+  attempted: string,
+): Promise<Parsed<F>> {
+  return parseFields(await readJson(request, attempted), fields, attempted);
 }

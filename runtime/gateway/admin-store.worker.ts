@@ -7,19 +7,15 @@ import {
   type StoreJobInfo,
 } from "../contract/index.ts";
 import { OBJECT_ROUTES } from "./admin-objects.worker.ts";
-import { type AdminCall, type AdminRoute, json, noContent } from "./admin-route.worker.ts";
-import { askShard, shardsOf } from "./ask-shard.worker.ts";
-import { readJson } from "./request-body.ts";
 import {
-  flag,
-  integer,
-  number,
-  oneOf,
-  optional,
-  parseFields,
-  record,
-  text,
-} from "./request-fields.ts";
+  type AdminCall,
+  type AdminRoute,
+  json,
+  noContent,
+  readFields,
+} from "./admin-route.worker.ts";
+import { askShard, shardsOf } from "./ask-shard.worker.ts";
+import { flag, integer, number, oneOf, optional, record, text } from "./request-fields.ts";
 import { listJobs } from "./list-jobs.worker.ts";
 import { askJob, requireNamespace } from "./job-call.worker.ts";
 import { checkLength, checkQuery, queryNumber } from "./store-request.ts";
@@ -107,7 +103,7 @@ async function createJob(call: AdminCall): Promise<StoreJobInfo> {
   const attempted = "create a store job";
   checkQuery(call.query, []);
   requireNamespace(state, namespace);
-  const body = parseFields(await readJson(call.request, attempted), JOB_FIELDS, attempted);
+  const body = await readFields(call, JOB_FIELDS, attempted);
   const { durability = "memory", ...rest } = body;
   const asked = { op: "createJob", kind: "client", durability, ...rest } as const;
   const shards = shardsOf(state);

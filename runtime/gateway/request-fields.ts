@@ -14,8 +14,8 @@ export interface Field<T> {
   parse(value: unknown): T | undefined;
 }
 
-type Fields = Readonly<Record<string, Field<unknown>>>;
-type Parsed<F extends Fields> = {
+export type Fields = Readonly<Record<string, Field<unknown>>>;
+export type Parsed<F extends Fields> = {
   readonly [K in keyof F as F[K] extends Optional<unknown> ? never : K]: ValueOf<F[K]>;
 } & {
   readonly [K in keyof F as F[K] extends Optional<unknown> ? K : never]?: ValueOf<F[K]>;

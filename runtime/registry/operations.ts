@@ -6,6 +6,7 @@ import type {
   CellPlacement,
   ErrorData,
   FunctionDetail,
+  HourlyUsage,
   FunctionForm,
   FunctionSummary,
   NamespaceSummary,
@@ -51,20 +52,6 @@ export interface Deployed {
   /** False if a version of the same content was there before, and for a dry run. */
   readonly created: boolean;
   readonly traffic: readonly Share[];
-}
-
-/** Usage of a function within an hour, to be added to what is known. */
-export interface UsageEntry {
-  readonly namespace: string;
-  readonly function: string;
-  readonly hourStartMs: number;
-  readonly calls: number;
-  readonly errors: number;
-  readonly coldStarts: number;
-  readonly wallMs: number;
-  readonly gbSeconds: number;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
 }
 
 /** Usage of the store over some hours. */
@@ -162,7 +149,7 @@ export interface Changes {
     label: string;
   }): TokenSummary;
   removeToken(input: { namespace: string; id: string }): null;
-  addUsage(input: { entries: readonly UsageEntry[] }): null;
+  addUsage(input: { entries: readonly HourlyUsage[] }): null;
   addStoreUsage(input: { reports: readonly ShardCounters[] }): null;
 }
 

@@ -9,6 +9,7 @@ import type {
   Clock,
   ErrorCode,
   HostMetrics,
+  HourlyUsage,
   LogLine,
   Random,
   Span,
@@ -18,22 +19,6 @@ import type {
 } from "../contract/index.ts";
 import type { TelemetryLimits } from "./limits.ts";
 import type { StoreLedger } from "./store-ledger.ts";
-
-/** Usage of one function within one hour, since the last drain. */
-export interface UsageDelta {
-  readonly namespace: string;
-  readonly function: string;
-  /** Start of the hour in which the calls ended. */
-  readonly hourStartMs: number;
-  readonly calls: number;
-  readonly errors: number;
-  readonly coldStarts: number;
-  readonly wallMs: number;
-  /** memoryMb / 1024 × wall seconds. */
-  readonly gbSeconds: number;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
-}
 
 export interface LogQuery {
   readonly namespace: string;
@@ -162,10 +147,10 @@ export interface TelemetryHub {
   };
   readonly usage: {
     /** Everything since the last drain. The caller persists it, or gives it back to `restore`. */
-    drain(): UsageDelta[];
-    restore(deltas: readonly UsageDelta[]): void;
+    drain(): HourlyUsage[];
+    restore(deltas: readonly HourlyUsage[]): void;
     /** What is not drained yet, by function and hour. */
-    peek(namespace: string): readonly UsageDelta[];
+    peek(namespace: string): readonly HourlyUsage[];
   };
 
   /** The ephemeral store, as its shards tell of it. */

@@ -7,12 +7,11 @@
  *    came meanwhile.
  * U3 Rows are bounded by functions and hours; only what a cell reports may be refused for it.
  */
-import type { CallOutcome, CallRecord } from "../contract/index.ts";
-import type { UsageDelta } from "./telemetry-hub.ts";
+import type { CallOutcome, CallRecord, HourlyUsage } from "../contract/index.ts";
 
 const HOUR_MS = 60 * 60 * 1_000;
 
-type UsageSum = { -readonly [K in keyof UsageDelta]: UsageDelta[K] };
+type UsageSum = { -readonly [K in keyof HourlyUsage]: HourlyUsage[K] };
 
 /** The row a function's calls went to last: saves the search for nearly every call. */
 export interface UsageSlot {
@@ -67,14 +66,14 @@ export class UsageLedger {
     row.bytesOut += record.bytesOut;
   }
 
-  drain(): UsageDelta[] {
+  drain(): HourlyUsage[] {
     const deltas = [...this.#rows.values()];
     this.#rows = new Map();
     this.#epoch += 1;
     return deltas;
   }
 
-  restore(deltas: readonly UsageDelta[]): void {
+  restore(deltas: readonly HourlyUsage[]): void {
     for (const delta of deltas) {
       const row = this.#row(delta.namespace, delta.function, delta.hourStartMs);
       row.calls += delta.calls;
@@ -87,7 +86,7 @@ export class UsageLedger {
     }
   }
 
-  peek(namespace: string): UsageDelta[] {
+  peek(namespace: string): HourlyUsage[] {
     const rows = [...this.#rows.values()].filter((row) => row.namespace === namespace);
     return rows.map((row) => ({ ...row }));
   }
