@@ -2,19 +2,12 @@
 import { type Socket, connect } from "node:net";
 import { beforeAll, describe, expect, it } from "vitest";
 import { CELL_CONTROL, type CellStatus, LIMITS } from "../../runtime/contract/index.ts";
+import { COUNTER } from "../support/counter.ts";
 import { askCell } from "../support/cell-control.ts";
 import { pause, usePlatform } from "../support/platform.ts";
 import { until } from "../support/until.ts";
 
 const platform = usePlatform({ cells: 1 });
-
-/** Ticks in another isolate, which can be asked how often. */
-const COUNTER = `
-  const counts = new Map();
-  export default ({ name, add }) => {
-    if (add) counts.set(name, (counts.get(name) ?? 0) + add);
-    return counts.get(name) ?? 0;
-  };`;
 
 const TICKER = `
   const sleep = (ms) => new Promise((go) => setTimeout(go, ms));

@@ -1,16 +1,9 @@
 /** Deadlines: an answer in time, a signal, and an end that no code survives (DESIGN §4 Driver). */
 import { expect } from "vitest";
 import { LIMITS } from "../../../runtime/contract/index.ts";
+import { COUNTER } from "../../support/counter.ts";
 import { pause } from "../../support/platform.ts";
 import type { CaseGroup } from "./case.ts";
-
-/** Counts in an isolate of its own, so that it can be asked what others still did. */
-const COUNTER = `
-  const counts = new Map();
-  export default ({ name, add }) => {
-    if (add) counts.set(name, (counts.get(name) ?? 0) + add);
-    return counts.get(name) ?? 0;
-  };`;
 
 const SLOW = `
   const sleep = (ms) => new Promise((go) => setTimeout(go, ms));
