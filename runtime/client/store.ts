@@ -303,7 +303,10 @@ export class StoreBucketClient {
     await this.#operate(key, "expire", { ttlMs: times.ttlMs, idleMs: times.idleMs });
   }
 
-  /** Answers at once, acquired or not; the token fences writes. */
+  /**
+   * Answers at once, acquired or not; the token fences writes. A job has one table of locks: as
+   * `fence.lock` the name is the key, in other buckets than `default` `<bucket>/<key>`.
+   */
   async lock(key: string, leaseMs?: number): Promise<LockResult> {
     return (await (await this.#operate(key, "lock", { leaseMs })).json()) as LockResult;
   }

@@ -24,8 +24,8 @@ import type { ShardUpload } from "./shard-upload.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
 import { timeout } from "./system-timers.worker.ts";
 
-const WATCH_MS = 5_000;
-const PING_MS = 2_000;
+const WATCH_MS = 3_000;
+const PING_MS = 1_000;
 const MISSES_MAX = 3;
 
 type CallOf<Op extends StoreOperationName> = Extract<StoreCall, { readonly op: Op }>;
