@@ -120,7 +120,7 @@ describe.skipIf(unmounted !== undefined)("a store whose disk is full", () => {
     });
   }, 60_000);
 
-  it("survives another's filling it at once: nothing half done, nothing kept from anybody", async () => {
+  it("survives another's filling it at once: nothing half done, nothing lost", async () => {
     const bucket = (await newJob("surprised")).bucket();
     const kept = octets(1_000, 7);
     await bucket.put("kept", kept, { durability: "disk" });

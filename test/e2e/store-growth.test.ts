@@ -63,7 +63,7 @@ async function grow(job: StoreJobClient): Promise<number[]> {
 describe("a job that outgrows its shard", () => {
   const platform = usePlatform({ cells: 1, storeRoom: { memoryMb: MEMORY_MB } });
 
-  it("spills from memory to disk, fails nowhere, and gives everything back at its end", async () => {
+  it("spills from memory to disk, fails nowhere, gives everything back at its end", async () => {
     const job = platform().client.store.job(await jobOf(platform(), "growing"));
     const stored = await grow(job);
     const info = await job.info();
@@ -77,7 +77,7 @@ describe("a job that outgrows its shard", () => {
     expect(ended.usage.bytes).toEqual({ memory: 0, disk: 0, cold: 0 });
   }, 120_000);
 
-  it("leaves its memory to the next: the process does not grow with the number of jobs", async () => {
+  it("leaves its memory to the next: the process does not grow with the jobs", async () => {
     const beforeBytes = await anonymousBytes(platform());
     for (let round = 0; round < 6; round += 1) {
       const job = platform().client.store.job(await jobOf(platform(), "another"));
