@@ -13,6 +13,7 @@ import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { IsolaClient } from "../../runtime/client/index.ts";
+import type { WordCount } from "../word-count.ts";
 import type { EtlResult, Tables, Tally } from "../etl/records.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -218,6 +219,23 @@ async function runStream({ publicUrl }: Platform): Promise<void> {
   check(bytes === STREAM_BYTES && chunks > 1, `the stream ended after ${bytes} bytes`);
 }
 
+async function runWordCount({ publicUrl }: Platform): Promise<void> {
+  const fromMs = performance.now();
+  const headers = { "content-type": "text/plain" };
+  const body = readFileSync(SOURCE, "utf8");
+  const answer = await callText(`${publicUrl}/function/word-count`, {
+    method: "POST",
+    headers,
+    body,
+  });
+  const { parts, words, distinct } = JSON.parse(answer) as WordCount;
+  say(
+    `7. Words: ${number(words)} in ${parts} parts through the store, ${number(distinct)} different`,
+  );
+  say(`   (${seconds(fromMs)})`);
+  check(parts > 1 && words > distinct && distinct > 1_000, `word-count answered ${answer}`);
+}
+
 async function runHono({ publicUrl }: Platform): Promise<void> {
   const book = await callText(`${publicUrl}/function/hono-app/books/2`);
   say(`6. Hono: GET /books/2 answers ${book}`);
@@ -240,6 +258,7 @@ async function demo(folder: string): Promise<void> {
     await runFizzBuzz(platform);
     await runStream(platform);
     await runHono(platform);
+    await runWordCount(platform);
   } catch (error) {
     say(`\nThe platform said:\n${platform.said()}\n`);
     throw error;

@@ -130,7 +130,8 @@ export function callEnded(): IsolaError {
   return new IsolaError("ATTEMPT_ENDED", {
     attempted: "use the store of a call",
     found: "the call is over",
-    required: "a call in flight",
+    required: "a call in flight, or its waitUntil",
+    fix: "A stream of an answer may go on with what was opened before the answer.",
   });
 }
 

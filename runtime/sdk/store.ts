@@ -142,7 +142,8 @@ export interface StoreJobOptions {
  *
  * `ctx.store` is the job of this call, shared with the functions it calls and gone when the
  * outermost call has ended: answered, its response's stream and its `waitUntil` done (the latter
- * for up to 60 s). Outside of runs every operation takes effect at once; only `take` waits.
+ * for up to 60 s). A response's stream may read on from what was opened before the response was
+ * returned. Outside of runs every operation takes effect at once; only `take` waits.
  */
 export interface StoreJob extends StoreBucket {
   /** Another bucket. Names: letters, digits, `.`, `_`, `-`, up to 63. */

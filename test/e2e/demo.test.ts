@@ -56,6 +56,10 @@ describe("the demo", () => {
     }
   });
 
+  it("counts words that its functions hand over in the store", () => {
+    expect(output).toMatch(/7\. Words: [\d,]+ in \d\d parts through the store, [\d,]+ different/);
+  });
+
   it("answers FizzBuzz, a stream and a Hono application", () => {
     expect(output).toContain("1 2 Fizz 4 Buzz Fizz 7 8 Fizz Buzz 11 Fizz 13 14 FizzBuzz");
     expect(output).toMatch(/Stream: 50,000,000 bytes/);

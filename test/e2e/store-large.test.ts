@@ -1,8 +1,10 @@
 /** Large objects of the store from functions: whole, in ranges, and at constant memory. */
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, it } from "vitest";
 import { cellOf } from "../support/cells.ts";
 import { usePlatform } from "../support/platform.ts";
+import { until } from "../support/until.ts";
 
 const MIB = 1024 * 1024;
 /** What a cell may grow while an object of any size passes (issue: 64 MB). */
@@ -71,6 +73,7 @@ const STREAMS = `
       return Response.json({ same, taken: taken.byteLength, left: await store.has("whole") });
     }
     await store.put("large", source(size, chunk));
+    if (op === "answer") return new Response(await store.stream("large"));
     const { sizeBytes } = await store.stat("large");
     const range = { start: 8192, end: 8192 + 3 * MIB };
     return Response.json({ sizeBytes, read: await check(await store.stream("large")),
@@ -140,6 +143,23 @@ describe("a large object of the store", () => {
     });
     expect(ranges.slice(0, 2)).toEqual(["RANGE_INVALID", "RANGE_INVALID"]);
     for (const code of ranges) expect(["RANGE_INVALID", "VALUE_INVALID"]).toContain(code);
+  });
+
+  it("is given up with its job by a client that leaves in the middle", async () => {
+    const body = JSON.stringify({ op: "answer", size: 64 * MIB });
+    const headers = { "content-type": "application/json" };
+    const { request, response } = platform().http.open("/function/streams", {
+      method: "POST",
+      headers,
+    });
+    request.end(body);
+    const answer = await response;
+    await once(answer, "data");
+    const callJobs = async (): Promise<number> =>
+      (await platform().client.store.jobs()).items.filter(({ kind }) => kind === "call").length;
+    expect(await callJobs()).toBe(1);
+    answer.destroy();
+    await until(async () => (await callJobs()) === 0);
   });
 
   it("of 100 MB and of 1 GiB passes at constant memory", async () => {

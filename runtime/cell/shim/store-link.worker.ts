@@ -115,13 +115,20 @@ export class StoreLink {
 /** The links of one call. */
 export class StoreLinks {
   readonly #owner: LinkOwner;
+  /** By job; undefined is the call's own. */
+  readonly #links = new Map<string | undefined, StoreLink>();
 
   constructor(owner: LinkOwner) {
     this.#owner = owner;
   }
 
   link(job: string | undefined): StoreLink {
-    return new StoreLink(this.#owner, job);
+    let link = this.#links.get(job);
+    if (!link) {
+      link = new StoreLink(this.#owner, job);
+      this.#links.set(job, link);
+    }
+    return link;
   }
 
   async createJob(request: Partial<StoreJobRequest>): Promise<StoreJobInfo> {

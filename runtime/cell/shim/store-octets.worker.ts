@@ -25,8 +25,10 @@ type Octets = Uint8Array<ArrayBuffer>;
 /** Octets as the store keeps them; undefined for a structured value. */
 export function octetsOf(value: unknown): Octets | undefined {
   if (value instanceof ArrayBuffer) return new Uint8Array(value);
-  if (!(value instanceof Uint8Array) || !(value.buffer instanceof ArrayBuffer)) return undefined;
-  return value as Octets;
+  if (!(value instanceof Uint8Array)) return undefined;
+  const { buffer, byteOffset, byteLength } = value;
+  // A class of its own, as Node's Buffer is, may cut without copying.
+  return buffer instanceof ArrayBuffer ? new Uint8Array(buffer, byteOffset, byteLength) : undefined;
 }
 
 export async function uploadOctets(

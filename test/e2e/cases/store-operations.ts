@@ -33,6 +33,8 @@ const VALUES = `
     }
     await store.put("bytes", bytes);
     await store.put("part", new Uint8Array(1_000).subarray(10, 13));
+    class Own extends Uint8Array { slice(...at) { return this.subarray(...at); } }
+    await store.put("own", new Own(4_000_000).fill(6).subarray(0, 3_000_000));
     await store.put("buffer", new Uint8Array([7, 8]).buffer);
     await store.put("empty", new Uint8Array(0));
     const kept = bytes;
@@ -45,6 +47,7 @@ const VALUES = `
       nothing: seen.nothing, inner: [...seen.inner.bytes], kept: kept[0],
       bytes: [...(await store.get("bytes"))], buffer: (await store.get("buffer")).constructor.name,
       empty: (await store.get("empty")).byteLength, part: (await store.stat("part")).sizeBytes,
+      own: [(await store.get("own")).length, (await store.get("own"))[2_999_999]],
       kinds: [(await store.stat("bytes")).kind, (await store.stat("map")).kind],
     };
   };`;
@@ -224,6 +227,7 @@ export const storeOperationCases: CaseGroup = {
         buffer: "Uint8Array",
         empty: 0,
         part: 3,
+        own: [3_000_000, 6],
         kinds: ["bytes", "value"],
       });
     },
