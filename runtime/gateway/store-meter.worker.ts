@@ -28,7 +28,8 @@ export interface ShardState {
 export class StoreMeter {
   readonly #state: GatewayState;
   #keptAtMs = 0;
-  #keptOperations = "";
+  /** Operations as the registry was last told of them, by shard and epoch, then namespace. */
+  readonly #kept = new Map<string, Map<string, number>>();
   /** Removed namespaces, with the shards that have not been told. */
   readonly #ending = new Map<string, Set<number>>();
 
@@ -52,19 +53,27 @@ export class StoreMeter {
   /** Collects, and has the registry keep what is worth a write. Never throws. */
   async settle(): Promise<void> {
     await this.collect();
-    const isQuiet = operationsOf(this.#reports()) === this.#keptOperations;
-    if (isQuiet && this.#state.clock.now() - this.#keptAtMs < QUIET_PERSIST_MS) return;
-    await this.keep();
+    const { clock, hub } = this.#state;
+    const isDue = clock.now() - this.#keptAtMs >= QUIET_PERSIST_MS;
+    if (isDue) this.#keptAtMs = clock.now();
+    const isHeld = (name: string): boolean => hub.store.totals(name).heldBytes > 0;
+    await this.keep((name) => this.#isWorked(name) || (isDue && isHeld(name)));
   }
 
-  /** Has the registry add what it has not seen of what was collected. Never throws. */
-  async keep(): Promise<void> {
-    const reports = this.#reports();
-    if (reports.length === 0) return;
+  /** Has the registry add what it has not seen of these namespaces. Never throws. */
+  async keep(which: (namespace: string) => boolean = () => true): Promise<void> {
+    const names = new Set(this.#state.hub.store.namespaces().filter(which));
+    if (names.size === 0) return;
+    // Of a namespace all shards are told, so that what it holds adds up.
+    const reports = this.#state.hub.store.reports().map(({ namespaces, ...rest }) => ({
+      ...rest,
+      namespaces: Object.fromEntries(
+        Object.entries(namespaces).filter(([name]) => names.has(name)),
+      ),
+    }));
     try {
       await this.#state.note("addStoreUsage", { reports });
-      this.#keptOperations = operationsOf(reports);
-      this.#keptAtMs = this.#state.clock.now();
+      for (const told of reports) this.#remember(told);
     } catch (thrown) {
       report(thrown, "keep the store's usage");
     }
@@ -98,10 +107,23 @@ export class StoreMeter {
     if (left?.size === 0) this.#ending.delete(namespace);
   }
 
-  /** Those that say anything of anybody. */
-  #reports(): StoreReport[] {
-    const reports = this.#state.hub.store.reports();
-    return reports.filter(({ namespaces }) => Object.keys(namespaces).length > 0);
+  /** Whether anybody did anything in a namespace since the registry was told. */
+  #isWorked(namespace: string): boolean {
+    return this.#state.hub.store.reports().some((told) => {
+      const { operations = 0 } = told.namespaces[namespace] ?? {};
+      return operations !== (this.#kept.get(epochOf(told))?.get(namespace) ?? 0);
+    });
+  }
+
+  #remember(told: StoreReport): void {
+    const key = epochOf(told);
+    const known = this.#kept.get(key) ?? new Map<string, number>();
+    for (const [name, { operations }] of Object.entries(told.namespaces)) {
+      known.set(name, operations);
+    }
+    const former = [...this.#kept.keys()].filter((one) => one.startsWith(`${told.shard}@`));
+    for (const one of former) this.#kept.delete(one);
+    this.#kept.set(key, known);
   }
 
   async #ask(shard: number): Promise<boolean> {
@@ -114,6 +136,9 @@ export class StoreMeter {
         call: { op: "usage", allowances },
       } as const;
       const { answer } = await askShard<"usage">(this.#state, question);
+      // What a former epoch said last is nowhere else.
+      const former = this.#state.hub.store.reports().find((told) => told.shard === shard);
+      if (former && former.epoch !== answer.epoch) await this.keep();
       this.#state.hub.store.observe({ shard, ...answer });
       await this.#endOrphans({ shard, ...answer });
       return true;
@@ -144,14 +169,8 @@ export class StoreMeter {
   }
 }
 
-/** Of two moments with the same text nobody did anything in between. */
-function operationsOf(reports: readonly StoreReport[]): string {
-  return reports
-    .map(({ shard, epoch, namespaces }) => {
-      const counts = Object.entries(namespaces).map(([name, row]) => `${name}=${row.operations}`);
-      return `${shard}@${epoch}:${counts.join()}`;
-    })
-    .join(" ");
+function epochOf({ shard, epoch }: StoreReport): string {
+  return `${shard}@${epoch}`;
 }
 
 /** A cell that is down is no bug, and told elsewhere. */

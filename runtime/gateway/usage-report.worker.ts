@@ -32,7 +32,7 @@ async function storeReport(
 ): Promise<StoreUsageReport> {
   const { store } = gatewayOf(() => state.bindings);
   await store.collect();
-  await store.keep();
+  await store.keep((name) => name === namespace);
   const sums = await state.registry.read("storeUsage", { namespace, sinceMs });
   const { bytes, heldBytes, highWaterBytes } = state.hub.store.totals(namespace);
   const quotaBytes = state.table.namespace(namespace)?.storeMaxBytes ?? 0;
