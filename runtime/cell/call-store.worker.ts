@@ -93,7 +93,7 @@ class CallStore implements StoreOfCall {
   }
 
   get isStale(): boolean {
-    const isHeld = this.#isAnswered && !this.#isOver && !this.#isStreamed;
+    const isHeld = this.#isAnswered && !this.#isOver;
     return isHeld && this.#heldUntilMs < this.#cell.now();
   }
 
@@ -154,12 +154,15 @@ class CallStore implements StoreOfCall {
 
   hold(): void {
     this.#holds += 1;
-    this.#heldUntilMs = this.#cell.now() + HOLD_MS;
+    if (!this.#isStreamed) this.#heldUntilMs = this.#cell.now() + HOLD_MS;
   }
 
   holdStream(): void {
+    if (this.#isStreamed || this.#isAnswered) return;
     this.#isStreamed = true;
     this.#holds += 1;
+    // Whoever sends the stream sees its end; this is for the end that nobody saw.
+    this.#heldUntilMs = this.#cell.now() + LIMITS.timeoutMaxMs;
   }
 
   async release(): Promise<void> {
@@ -256,6 +259,12 @@ export async function settleAnswer(
   if (answer instanceof Response && answer.body) return watched(answer, answer.body, store);
   await store.release();
   return answer;
+}
+
+/** The same of a call between functions, whose answer is a value whatever it said. */
+export async function settleResult(store: StoreOfCall, isDone: boolean): Promise<void> {
+  await store.settle(isDone);
+  if (store.isStreamed) await store.release();
 }
 
 function watched(answer: Response, body: ReadableStream, store: StoreOfCall): Response {

@@ -28,7 +28,7 @@ import {
   pickTarget,
   suspectKey,
 } from "../contract/index.ts";
-import { sharedJob } from "./call-store.worker.ts";
+import { settleResult, sharedJob } from "./call-store.worker.ts";
 import { type Cell, currentCell } from "./cell.worker.ts";
 import { forwardCall } from "./forward-call.worker.ts";
 import { endAfterGrace } from "./http-call.worker.ts";
@@ -177,7 +177,7 @@ export class Driver extends WorkerEntrypoint {
       return failed(endedBy(await live.end, envelope));
     }
     const result = checkResult(settled) ?? notAResult(envelope);
-    if (live.store) await live.store.settle(result.ok);
+    if (live.store) await settleResult(live.store, result.ok);
     cell.live.close(live, cell.now());
     return result;
   }

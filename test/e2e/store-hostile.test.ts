@@ -13,8 +13,13 @@ const RAW = `
       return result.ok ? { ok: result.answer } : result.error.code;
     } catch (thrown) { return told(thrown); }
   };
-  export default async ({ callId, job, calls, request }, ctx) => {
+  export default async ({ callId, job, calls, request, holds }, ctx) => {
     const scope = await env.__isola.open(callId ?? ctx.callId);
+    if (holds) {
+      await ctx.store.put("k", 1);
+      for (let i = 0; i < 20; i += 1) await scope.streams();
+      return ctx.callId;
+    }
     if (request) {
       const made = await scope.createJob(request).catch((thrown) => ({ thrown: told(thrown) }));
       return made.ok ? made.answer : made.error?.code ?? made.thrown;
@@ -133,6 +138,18 @@ describe("raw calls of the scope", () => {
       "CONFLICT",
     );
     expect((await waiting).json).toBe("of the victim");
+  });
+
+  it("keep no job longer than its call, whatever they say goes on", async () => {
+    await platform().deploy("by", `export default (ns, ctx) => ctx.call("raw", { holds: 1 });`);
+    for (const name of ["raw", "by"]) {
+      const answer = await platform().call(name, { json: { holds: 1 } });
+      expect(answer.json).toMatch(/^[0-9a-f]{32}$/);
+    }
+    await until(async () => {
+      const { items } = await platform().client.store.jobs();
+      return items.every(({ kind }) => kind !== "call");
+    });
   });
 
   it("take as many words about a job as they like: it is none", async () => {
