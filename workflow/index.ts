@@ -1,4 +1,6 @@
-/** The pure core of workflows: a run as a machine of events and effects. */
+/** Workflows: a run as a machine of events and effects, and the coordinator of a shard's runs. */
+export { Coordinator } from "./coordinator/coordinator.ts";
 export { Run } from "./engine/run.ts";
 export { parseDoConfig, parseStepDuration, stepKey } from "./engine/step-config.ts";
+export type { Outside, RunReport } from "./coordinator/model.ts";
 export type { Effect, Outcome, RunEvent } from "./engine/model.ts";

@@ -58,6 +58,13 @@ export const WORKFLOW_ERRORS = {
     "The state of the run does not allow the operation.",
     "Read the run's status and decide again.",
   ),
+  KEY_REUSED: entry(
+    422,
+    false,
+    "caller",
+    "The idempotency key was used for another request.",
+    "Use a new key for each request, and the same one only to repeat it.",
+  ),
   ROLLBACK_MISSING: entry(
     500,
     false,

@@ -90,6 +90,18 @@ export class Run implements StepOwner {
     return this.state.batch === undefined;
   }
 
+  /** Something is in flight that ends with its process: after a restart it has to be told anew. */
+  get isBusy(): boolean {
+    const { ended, batch, form, plan, code, steps, ending } = this.state;
+    if (ended) return false;
+    if (batch || code?.isLive === true || (form === "dag" && !plan && !ending)) return true;
+    for (const { phase, operation } of steps.values()) {
+      if (phase === "running" || phase === "held") return true;
+      if (phase === "canceling" && operation.op !== "invoke") return true;
+    }
+    return false;
+  }
+
   get status(): RunStatus {
     const { ended, ending, pausedAtMs, steps, plan, form, code, batch } = this.state;
     if (ended) return ended.status;

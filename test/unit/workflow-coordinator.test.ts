@@ -1,0 +1,283 @@
+/** The coordinator's own part: keys, children, timers, lists, retention, memory, durabilities. */
+import { describe, expect, it } from "vitest";
+import { IsolaError } from "../../runtime/contract/index.ts";
+import { type Flow, flow } from "../../workflow/builder/index.ts";
+import { CoordinatorWorld, type CoordinatorWorldOptions } from "../support/coordinator-world.ts";
+
+const DAY_MS = 24 * 60 * 60 * 1_000;
+
+const FLOWS: Readonly<Record<string, Flow>> = {
+  one: flow((dag) => dag.node("a").apply("double")),
+  two: flow((dag) => dag.node("a").apply("double").apply("double")),
+  loose: flow((dag) => dag.node("a").apply("double").sleep(1_000).apply("double"), {
+    durability: "run",
+  }),
+  parent: flow((dag) => dag.node("a").invoke("two").apply("double")),
+  orphan: flow((dag) => dag.node("a").invoke("missing")),
+  sleeper: flow((dag) => dag.node("a").sleep("10m").apply("double")),
+  waiter: flow((dag) => dag.node("a").waitForEvent("go")),
+  fails: flow((dag) => dag.node("a").apply("double").apply("fail")),
+};
+
+const worldOf = (options: Partial<CoordinatorWorldOptions> = {}): CoordinatorWorld =>
+  new CoordinatorWorld({
+    flows: FLOWS,
+    functions: {
+      double: (n) => Number(n) * 2,
+      fail: () => {
+        throw new Error("no");
+      },
+    },
+    ...options,
+  });
+
+async function refusal(work: () => unknown): Promise<string | undefined> {
+  try {
+    await work();
+    return undefined;
+  } catch (thrown) {
+    return thrown instanceof IsolaError ? thrown.code : String(thrown);
+  }
+}
+
+const settle = async (world: CoordinatorWorld): Promise<void> => {
+  while (
+    (world.wakeAtMs ?? Number.POSITIVE_INFINITY) > world.nowMs + 60_000 &&
+    (await idle(world))
+  );
+};
+
+/** One action, if there is one that is not the timer's. */
+async function idle(world: CoordinatorWorld): Promise<boolean> {
+  const before = world.nowMs;
+  const rest = world.wakeAtMs;
+  world.wakeAtMs = undefined;
+  const isActive = await world.act();
+  world.wakeAtMs ??= rest;
+  return isActive || world.nowMs !== before;
+}
+
+describe("starts", () => {
+  it("happen once for an id, and once for a key", async () => {
+    const world = worldOf();
+    const key = { key: "k", digest: "d" };
+    expect(world.start("0-a", "one", 1, key).value).toStrictEqual({ id: "0-a", isNew: true });
+    expect(world.start("0-b", "one", 1, key).value).toStrictEqual({ id: "0-a", isNew: false });
+    await world.finish(["0-a"]);
+    world.crash();
+    expect(world.start("0-c", "one", 1, key).value).toStrictEqual({ id: "0-a", isNew: false });
+    expect(world.start("0-a", "one", 1).value.isNew).toBe(false);
+    expect(world.ledger.size).toBe(1);
+    const other = { key: "k", digest: "another body" };
+    expect(await refusal(() => world.start("0-d", "one", 2, other))).toBe("KEY_REUSED");
+    expect(world.start("0-e", "two", 2, other).value.isNew).toBe(true);
+  });
+
+  it("leave nothing to be performed before they are on disk (G9)", async () => {
+    const world = worldOf();
+    const { position } = world.start("0-a", "one", 1);
+    expect(position).toBeGreaterThan(world.log.durable);
+    world.crash();
+    expect(await refusal(() => world.show("0-a"))).toBe("RUN_NOT_FOUND");
+    expect(world.ledger.size).toBe(0);
+  });
+});
+
+describe("runs of other runs", () => {
+  it("are runs of the same shard, and hand their result up", async () => {
+    const world = worldOf();
+    world.start("0-a", "parent", 1);
+    await world.finish(["0-a"]);
+    expect(world.output("0-a")).toBe(8);
+    expect(world.show("0-a.1").status).toBe("completed");
+    expect(world.jobEnds).toStrictEqual(["0-a.1 completed", "0-a completed"]);
+  });
+
+  it("of no workflow fail the step", async () => {
+    const world = worldOf();
+    world.start("0-a", "orphan", 1);
+    await world.finish(["0-a"]);
+    expect(world.show("0-a").ended?.error?.code).toBe("FUNCTION_NOT_FOUND");
+  });
+
+  it("end with the run that invoked them", async () => {
+    const world = worldOf({ flows: { ...FLOWS, two: FLOWS["waiter"] as Flow } });
+    world.start("0-a", "parent", 1);
+    for (let left = 10; left > 0; left -= 1) await idle(world);
+    expect(world.show("0-a.1").status).toBe("waiting");
+    world.tell("0-a", { type: "terminate" });
+    await world.finish(["0-a", "0-a.1"]);
+    expect(world.show("0-a.1").status).toBe("terminated");
+    expect(world.show("0-a").status).toBe("terminated");
+  });
+});
+
+describe("waiting runs", () => {
+  it("leave memory, and come back for their timer, across a crash", async () => {
+    const world = worldOf({ options: { residentRuns: 1 } });
+    const ids = Array.from({ length: 20 }, (_v, at) => `0-${String(at)}`);
+    for (const id of ids) world.start(id, "sleeper", 3);
+    await settle(world);
+    expect(world.coordinator.residents).toBeLessThanOrEqual(1);
+    expect(ids.map((id) => world.show(id).status)).toStrictEqual(ids.map(() => "waiting"));
+    world.crash();
+    expect(world.coordinator.residents).toBe(0);
+    await world.finish(ids);
+    expect(ids.map((id) => world.output(id))).toStrictEqual(ids.map(() => 6));
+    expect(world.nowMs).toBeGreaterThanOrEqual(1_000_000 + 600_000);
+  });
+
+  it("come back for an event", async () => {
+    const world = worldOf({ options: { residentRuns: 0 } });
+    world.start("0-a", "waiter", 0);
+    await settle(world);
+    expect(world.coordinator.residents).toBe(0);
+    world.tell("0-a", { type: "signal", id: "1", name: "go", payload: { value: "yes" } });
+    await world.finish(["0-a"]);
+    expect(world.output("0-a")).toBe("yes");
+  });
+});
+
+describe("durabilities", () => {
+  it("step: what is done is not done again after a crash", async () => {
+    const world = worldOf();
+    world.start("0-a", "sleeper", 1);
+    await settle(world);
+    const before = world.rows("workflowJournal");
+    expect(before).toBeGreaterThan(1);
+    world.crash();
+    await world.finish(["0-a"]);
+    expect(world.output("0-a")).toBe(2);
+  });
+
+  it("run: keeps the start alone, begins anew after a crash, and ends all the same", async () => {
+    const world = worldOf();
+    world.start("0-a", "loose", 1);
+    for (let left = 6; left > 0; left -= 1) await idle(world);
+    expect(world.rows("workflowJournal")).toBe(1);
+    expect(world.ledger.get("0-a/a/0")).toBe(1);
+    world.crash();
+    await world.finish(["0-a"]);
+    expect(world.output("0-a")).toBe(4);
+    expect(world.ledger.get("0-a/a/0")).toBe(2);
+  });
+});
+
+describe("what is kept", () => {
+  it("of a finished run is a row, its history and its last state: little", async () => {
+    const world = worldOf();
+    world.start("0-a", "two", 1);
+    await world.finish(["0-a"]);
+    expect(world.rows("workflowJournal")).toBe(0);
+    const bytes = world.bytes(
+      `SELECT (SELECT length(request) + length(state) + length(ended) FROM workflowRuns)
+         + (SELECT sum(length(entries)) FROM workflowHistory) AS n`,
+    );
+    expect(bytes).toBeLessThan(10_000);
+  });
+
+  it("leaves after its time, with everything of it", async () => {
+    const world = worldOf({ options: { keptMs: 2 * DAY_MS } });
+    world.start("0-a", "one", 1, { key: "k", digest: "d" });
+    await world.finish(["0-a"]);
+    world.nowMs += DAY_MS;
+    world.coordinator.wake();
+    expect(world.show("0-a").status).toBe("completed");
+    world.nowMs += 2 * DAY_MS;
+    world.coordinator.wake();
+    expect(await refusal(() => world.show("0-a"))).toBe("RUN_NOT_FOUND");
+    const tables = ["workflowRuns", "workflowHistory", "workflowJournal", "workflowKeys"];
+    expect(tables.map((table) => world.rows(table))).toStrictEqual([0, 0, 0, 0]);
+  });
+
+  it("of a failed run lets it go on", async () => {
+    let isBroken = true;
+    const world = worldOf({
+      functions: {
+        double: (n) => Number(n) * 2,
+        fail: (n) => {
+          if (isBroken) throw new Error("no");
+          return n;
+        },
+      },
+    });
+    world.start("0-a", "fails", 1);
+    await world.finish(["0-a"]);
+    expect(world.show("0-a").ended?.error?.step).toBe("a/1");
+    world.crash();
+    isBroken = false;
+    world.tell("0-a", { type: "restart" });
+    await world.finish(["0-a"]);
+    expect(world.output("0-a")).toBe(2);
+    expect(world.ledger.get("0-a/a/0")).toBe(1);
+  });
+});
+
+describe("lists", () => {
+  it("are newest first, by pages, filtered", async () => {
+    const world = worldOf();
+    for (let at = 0; at < 25; at += 1) world.start(`0-${String(at)}`, at % 5 ? "one" : "fails", at);
+    await world.finish(Array.from({ length: 25 }, (_v, at) => `0-${String(at)}`));
+    const seen: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = world.coordinator.list("default", { limit: 10, ...(cursor && { cursor }) });
+      seen.push(...page.runs.map(({ id }) => id));
+      ({ cursor } = page);
+    } while (cursor !== undefined);
+    expect(seen).toStrictEqual(Array.from({ length: 25 }, (_v, at) => `0-${String(24 - at)}`));
+    const { runs } = world.coordinator.list("default", { status: "failed" });
+    expect(runs.map(({ workflow }) => workflow)).toStrictEqual(Array(5).fill("fails"));
+    expect(world.coordinator.list("default", { workflow: "fails" }).runs.length).toBe(5);
+    expect(world.coordinator.list("another").runs).toStrictEqual([]);
+    const bad = { cursor: "x" };
+    expect(await refusal(() => world.coordinator.list("default", bad))).toBe("REQUEST_INVALID");
+  });
+
+  it("show histories by pages, and nothing to other namespaces (G6)", async () => {
+    const world = worldOf();
+    world.start("0-a", "two", 1);
+    await world.finish(["0-a"]);
+    const { entries, after } = world.coordinator.history("default", "0-a");
+    expect(entries.map(({ type }) => type)).toStrictEqual([
+      "runStarted",
+      "stepStarted",
+      "attemptStarted",
+      "stepCompleted",
+      "stepStarted",
+      "attemptStarted",
+      "stepCompleted",
+      "runEnded",
+    ]);
+    expect(world.coordinator.history("default", "0-a", after).entries).toStrictEqual([]);
+    expect(await refusal(() => world.coordinator.show("another", "0-a"))).toBe("RUN_NOT_FOUND");
+    const other = { id: "0-a", namespace: "another" };
+    const terminate = { type: "terminate" } as const;
+    expect(await refusal(() => world.coordinator.report(other, terminate))).toBe("RUN_NOT_FOUND");
+  });
+});
+
+describe("what comes late", () => {
+  it("from a former opening changes nothing", async () => {
+    const world = worldOf();
+    world.start("0-a", "one", 1);
+    while (world.ledger.size === 0) await world.act();
+    const { epoch } = world.coordinator;
+    world.crash();
+    const outcome = { ok: true, output: { value: "stale" } } as const;
+    for (const token of [1, 2, 3]) {
+      const ref = { id: "0-a", namespace: "default", epoch };
+      world.coordinator.report(ref, { type: "settled", step: "a/0", token, outcome });
+    }
+    await world.finish(["0-a"]);
+    expect(world.output("0-a")).toBe(2);
+  });
+
+  it("is settled in the store with the step that it belongs to", async () => {
+    const world = worldOf();
+    world.start("0-a", "two", 1);
+    await world.finish(["0-a"]);
+    expect(world.settled).toStrictEqual(["0-a a/0", "0-a a/1"]);
+    expect(world.ends).toStrictEqual(["0-a"]);
+  });
+});

@@ -1,0 +1,465 @@
+/**
+ * The coordinator of a shard: many runs over one database, one log, one timer.
+ *
+ * K1 An event, its history, what it did to other runs of the shard and to the store's job are one
+ *    commit (G2, G9). What leaves the shard leaves after it, in order.
+ * K2 An opening makes every run that was in flight anew and tells it what ended with the process
+ *    (G1, G7). Runs that wait stay on disk until their timer or an event.
+ * K3 Reports of another epoch are of attempts of a former opening and change nothing.
+ * K4 Under durability `run` a run begins anew after a restart, with the commands that it was
+ *    given; otherwise it goes on.
+ */
+import { type Clock, IsolaError, type Sql } from "../../runtime/contract/index.ts";
+import type { Effect, HistoryEntry, RunEvent, RunStatus, Started } from "../engine/model.ts";
+import type { Outcome } from "../engine/model.ts";
+import { Run } from "../engine/run.ts";
+import { DueQueue } from "./due-queue.ts";
+import type {
+  Answer,
+  CoordinatorOptions,
+  CoordinatorSeams,
+  HistoryPage,
+  OutwardEffect,
+  RunFilter,
+  RunPage,
+  RunRef,
+  RunReport,
+  RunRequest,
+  RunSummary,
+  StartRequest,
+} from "./model.ts";
+import { type Live, RunTable, isDurable } from "./run-table.ts";
+import { MIGRATIONS, type RunRow, STATEMENTS, migrationStatement } from "./schema.ts";
+
+const DAY_MS = 24 * 60 * 60 * 1_000;
+const DEFAULTS: CoordinatorOptions = {
+  keptMs: 7 * DAY_MS,
+  residentRuns: 1_000,
+  snapshotEvents: 256,
+};
+/** Keys hold at least so long, and so do the runs that they name. */
+const KEPT_MIN_MS = DAY_MS;
+const EXPIRED_AT_ONCE = 100;
+const PAGE_MAX = 1_000;
+const HISTORY_ROWS = 200;
+
+/** Commands; everything else is a report of something that was in flight. */
+const COMMANDS: ReadonlySet<string> = new Set([
+  "signal",
+  "pause",
+  "resume",
+  "terminate",
+  "restart",
+]);
+
+interface Outgoing {
+  readonly position: number;
+  readonly ref: RunRef;
+  readonly request: RunRequest;
+  readonly effect: OutwardEffect;
+}
+
+export class Coordinator {
+  /** Committed before anything leaves: the opening itself. */
+  readonly openedPosition: number;
+  readonly epoch: number;
+  readonly #seams: CoordinatorSeams;
+  readonly #options: CoordinatorOptions;
+  readonly #table: RunTable;
+  readonly #dues = new DueQueue<number>();
+  #outgoing: Outgoing[] = [];
+  #awaited = 0;
+  /** What a transition of one run asks of another, done before the transition's commit. */
+  #next: (() => void)[] = [];
+
+  /** Opens synchronously: in the first tick of the actor, before its first answer. */
+  constructor(seams: CoordinatorSeams, options: Partial<CoordinatorOptions> = {}) {
+    this.#seams = seams;
+    this.#options = { ...DEFAULTS, ...options };
+    const { sql, codec } = seams;
+    migrate(sql);
+    this.epoch = (sql.all(STATEMENTS.settingGet, "epoch")[0]?.value ?? 0) + 1;
+    sql.all(STATEMENTS.settingPut, "epoch", this.epoch);
+    this.#table = new RunTable(sql, codec);
+    for (const { number, dueAtMs, isBusy } of sql.all(STATEMENTS.runsOpen)) {
+      if (isBusy === 1) this.#recover(number);
+      else this.#dues.set(number, dueAtMs ?? undefined);
+    }
+    this.#settle();
+    this.openedPosition = seams.log.position;
+  }
+
+  /**
+   * Starts a run, or answers the one that the key, or the id, names already.
+   *
+   * @throws IsolaError `KEY_REUSED` if the key came with another request.
+   */
+  start(start: StartRequest): Answer<{ readonly id: string; readonly isNew: boolean }> {
+    const { id, namespace, key, ...request } = start;
+    const known = key ? this.#byKey(start, key) : this.#table.row(id);
+    if (known) return this.#answer({ id: known.id, isNew: false });
+    const live = this.#begin(id, namespace, request);
+    if (key) {
+      const { workflow } = request;
+      const atMs = this.#seams.clock.now();
+      const { sql } = this.#seams;
+      sql.all(STATEMENTS.keyPut, namespace, workflow, key.key, key.digest, live.number, atMs);
+    }
+    this.#settle();
+    return this.#answer({ id, isNew: true });
+  }
+
+  /**
+   * Tells a run something. Reports that come too late change nothing.
+   *
+   * @throws IsolaError `RUN_NOT_FOUND`, `RUN_STATE`, `STEP_NOT_FOUND`, `QUOTA_EXCEEDED`,
+   *   `REQUEST_INVALID` for a command; nothing has changed then.
+   */
+  report(ref: Omit<RunRef, "epoch"> & { epoch?: number }, report: RunReport): Answer<undefined> {
+    const isCommand = COMMANDS.has(report.type);
+    const row = this.#table.row(ref.id);
+    if (row?.namespace !== ref.namespace) {
+      if (isCommand) throw notFound(ref.id);
+      return this.#answer(undefined);
+    }
+    const isLate = ref.epoch !== undefined && ref.epoch !== this.epoch;
+    if (!isCommand && (isLate || row.endedAtMs !== null)) return this.#answer(undefined);
+    const live = this.#loaded(row);
+    if (live) this.#apply(live, report);
+    else if (isCommand) throw notFound(ref.id);
+    this.#settle();
+    return this.#answer(undefined);
+  }
+
+  /** The shard's timer fired: whatever is due. */
+  wake(): void {
+    const nowMs = this.#seams.clock.now();
+    for (const number of this.#dues.due(nowMs)) {
+      const live = this.#open(number);
+      if (!live) continue;
+      for (const key of live.timers.due(nowMs)) this.#apply(live, { type: "timer", key });
+      this.#dues.set(number, live.run.state.ended ? undefined : live.timers.nextAtMs);
+    }
+    for (const { number } of this.#expired(nowMs)) this.#table.delete(number);
+    this.#settle();
+  }
+
+  show(namespace: string, id: string): RunSummary {
+    const row = this.#table.row(id);
+    if (row?.namespace !== namespace) throw notFound(id);
+    return this.#summary(row);
+  }
+
+  /** Newest first. `cursor` of a page goes on where it ended. */
+  list(namespace: string, filter: RunFilter = {}): RunPage {
+    const { workflow = null, status = null, sinceMs = 0, cursor } = filter;
+    const limit = Math.min(Math.max(filter.limit ?? 100, 1), PAGE_MAX);
+    const before = cursor === undefined ? Number.MAX_SAFE_INTEGER : Number(cursor);
+    if (!Number.isSafeInteger(before)) throw badCursor(cursor ?? "");
+    const where = [namespace, before, workflow, workflow, status, status, sinceMs] as const;
+    const rows = this.#seams.sql.all(STATEMENTS.runsListed, ...where, limit + 1);
+    const page = rows.slice(0, limit);
+    const last = rows.length > limit ? page.at(-1) : undefined;
+    return {
+      runs: page.map((row) => this.#summary(row)),
+      ...(last && { cursor: String(last.number) }),
+    };
+  }
+
+  /** What a run did, from its beginning or after what a former page ended with. */
+  history(namespace: string, id: string, after = 0): HistoryPage {
+    const row = this.#table.row(id);
+    if (row?.namespace !== namespace) throw notFound(id);
+    const { sql } = this.#seams;
+    const rows = sql.all(STATEMENTS.historyAfter, row.number, after, HISTORY_ROWS);
+    const entries = rows.flatMap((one) => JSON.parse(one.entries) as HistoryEntry[]);
+    return { entries, after: rows.at(-1)?.sequence ?? after };
+  }
+
+  /** Runs in memory: for metrics and tests. */
+  get residents(): number {
+    return this.#table.residents;
+  }
+
+  #begin(id: string, namespace: string, request: RunRequest): Live {
+    const { workflow, form, input, chain = [], timeoutMs, planned } = request;
+    const event: Started = {
+      type: "started",
+      run: id,
+      workflow,
+      form,
+      input,
+      chain,
+      ...(timeoutMs !== undefined && { timeoutMs }),
+      ...this.#stamp(),
+    };
+    const { run, effects } = Run.begin(event);
+    const live = this.#table.insert(id, namespace, request, run, event);
+    this.#seams.store.begin(this.#ref(live));
+    this.#record(live, event, planned ? effects.filter((one) => one.do !== "plan") : effects);
+    if (planned) this.#apply(live, { type: "planned", ...planned });
+    return live;
+  }
+
+  #apply(live: Live, report: RunReport): void {
+    const wasEnded = live.run.state.ended !== undefined;
+    const event = { ...report, ...this.#stamp() } as RunEvent;
+    const effects = live.run.apply(event);
+    if (wasEnded && !live.run.state.ended) {
+      this.#table.reopen(live);
+      this.#seams.store.begin(this.#ref(live));
+    }
+    this.#record(live, event, effects);
+  }
+
+  /** Writes down what happened, and does or queues what follows. */
+  #record(live: Live, event: RunEvent, effects: readonly Effect[]): void {
+    const entries = effects.flatMap((effect) => (effect.do === "history" ? [effect.entry] : []));
+    this.#table.append(live, event, isKept(live.run, event), entries);
+    for (const effect of effects) this.#effect(live, effect);
+    if (live.run.state.ended) return;
+    const { snapshotEvents } = this.#options;
+    const isLong = live.head - live.snapshot >= snapshotEvents;
+    if (isLong && isDurable(live.run) && live.run.canBeSnapshot) this.#table.snapshot(live);
+    this.#table.update(live);
+    this.#dues.set(live.number, live.timers.nextAtMs);
+  }
+
+  #effect(live: Live, effect: Effect): void {
+    switch (effect.do) {
+      case "history":
+        return;
+      case "setTimer":
+        live.timers.set(effect.key, effect.atMs);
+        return;
+      case "clearTimer":
+        live.timers.set(effect.key, undefined);
+        return;
+      case "commitStore":
+      case "abortStore": {
+        const { step, token } = effect;
+        this.#seams.store.settle(this.#ref(live), step, token, effect.do === "commitStore");
+        return;
+      }
+      case "startChild":
+        this.#next.push(() => {
+          this.#startChild(live, effect);
+        });
+        return;
+      case "terminateChild":
+        this.#next.push(() => {
+          this.#terminateChild(live, effect);
+        });
+        return;
+      case "end":
+        this.#end(live);
+        return;
+      default:
+        this.#send(live, effect);
+    }
+  }
+
+  #startChild(parent: Live, effect: Effect & { readonly do: "startChild" }): void {
+    const { run: id, workflow, input, chain, step, token } = effect;
+    if (this.#table.row(id)) return;
+    const { revision } = parent.request;
+    const kind = this.#seams.outside.describe(parent.namespace, workflow, revision);
+    if (!kind) {
+      const message = `no workflow ${workflow} in ${parent.namespace}`;
+      const error = {
+        name: "NotFound",
+        message,
+        code: "FUNCTION_NOT_FOUND",
+        isFinal: true as const,
+      };
+      this.#apply(parent, { type: "childEnded", step, token, outcome: { ok: false, error } });
+      return;
+    }
+    this.#begin(id, parent.namespace, {
+      workflow,
+      ...kind,
+      input,
+      query: {},
+      headers: {},
+      revision,
+      chain,
+      parent: { run: parent.id, step, token },
+    });
+  }
+
+  /** Ends a child; if it has ended, or never began, its parent is told so. */
+  #terminateChild(parent: Live, effect: Effect & { readonly do: "terminateChild" }): void {
+    const row = this.#table.row(effect.run);
+    const live = row && row.endedAtMs === null ? this.#loaded(row) : undefined;
+    if (live && !live.run.state.ending) {
+      this.#apply(live, { type: "terminate", rollback: true });
+      return;
+    }
+    if (live) return;
+    const { step, token } = effect;
+    const error = { name: "Terminated", message: "the run was terminated" };
+    this.#apply(parent, { type: "childEnded", step, token, outcome: { ok: false, error } });
+  }
+
+  #end(live: Live): void {
+    const { ended } = live.run.state;
+    if (!ended) return;
+    this.#table.end(live, this.#seams.clock.now());
+    this.#dues.set(live.number, undefined);
+    this.#seams.store.end(this.#ref(live), ended.status);
+    this.#send(live, { do: "ended", ended });
+    const { parent } = live.request;
+    if (!parent) return;
+    const { run: id, step, token } = parent;
+    const outcome: Outcome =
+      ended.status === "completed"
+        ? { ok: true, output: ended.output ?? { value: undefined } }
+        : { ok: false, error: ended.error ?? { name: "Terminated", message: `${live.id} ended` } };
+    this.#next.push(() => {
+      const row = this.#table.row(id);
+      const owner = row && row.endedAtMs === null ? this.#loaded(row) : undefined;
+      if (owner) this.#apply(owner, { type: "childEnded", step, token, outcome });
+    });
+  }
+
+  /** After an opening: what ended with the process is told, and made again. */
+  #recover(number: number): void {
+    const live = this.#open(number);
+    if (!live) return;
+    const { code } = live.run.state;
+    for (const effect of live.run.recovery()) {
+      if (effect.do !== "setTimer") this.#effect(live, effect);
+    }
+    if (code?.isLive === true) this.#apply(live, { type: "codeLost", session: code.session });
+    const error = { name: "CellLost", message: "the cell died", code: "CELL_LOST" };
+    this.#apply(live, { type: "interrupted", where: "cell", error });
+    const { planned } = live.request;
+    if (planned && !live.run.state.plan) this.#apply(live, { type: "planned", ...planned });
+  }
+
+  #loaded(row: RunRow): Live | undefined {
+    return this.#armed(this.#table.load(row));
+  }
+
+  #open(number: number): Live | undefined {
+    return this.#armed(this.#table.byNumber(number));
+  }
+
+  /** A run that comes from disk has its timers again. */
+  #armed(live: Live | undefined): Live | undefined {
+    if (!live || live.timers.nextAtMs !== undefined) return live;
+    for (const effect of live.run.recovery()) {
+      if (effect.do === "setTimer") live.timers.set(effect.key, effect.atMs);
+    }
+    return live;
+  }
+
+  /** Ends the transition: what it asked of other runs, the timer, and what leaves after it. */
+  #settle(): void {
+    for (let next = this.#next.shift(); next; next = this.#next.shift()) next();
+    this.#table.evict(this.#options.residentRuns);
+    this.#arm();
+    const { log } = this.#seams;
+    const last = this.#outgoing.at(-1);
+    if (!last || last.position <= this.#awaited) return;
+    this.#awaited = last.position;
+    // A commit that fails ends the actor, and everything that waits here with it.
+    log.committed(last.position).then(
+      () => {
+        this.#leave();
+      },
+      () => undefined,
+    );
+  }
+
+  #leave(): void {
+    const { durable } = this.#seams.log;
+    const leaving = this.#outgoing.filter(({ position }) => position <= durable);
+    this.#outgoing = this.#outgoing.filter(({ position }) => position > durable);
+    for (const { ref, request, effect } of leaving) {
+      this.#seams.outside.perform(ref, request, effect);
+    }
+  }
+
+  #arm(): void {
+    const oldest = this.#seams.sql.all(STATEMENTS.runOldestEnded)[0]?.endedAtMs;
+    const expiryMs = typeof oldest === "number" ? oldest + this.#keptMs : undefined;
+    const times = [this.#dues.nextAtMs, expiryMs].filter((atMs) => atMs !== undefined);
+    this.#seams.timers.wakeAt(times.length === 0 ? undefined : Math.min(...times));
+  }
+
+  #expired(nowMs: number): { readonly number: number }[] {
+    return this.#seams.sql.all(STATEMENTS.runsExpired, nowMs - this.#keptMs, EXPIRED_AT_ONCE);
+  }
+
+  get #keptMs(): number {
+    return Math.max(this.#options.keptMs, KEPT_MIN_MS);
+  }
+
+  #send(live: Live, effect: OutwardEffect): void {
+    const { position } = this.#seams.log;
+    this.#outgoing.push({ position, ref: this.#ref(live), request: live.request, effect });
+  }
+
+  #byKey({ namespace, workflow }: StartRequest, { key, digest }: NonNullable<StartRequest["key"]>) {
+    const [known] = this.#seams.sql.all(STATEMENTS.keyGet, namespace, workflow, key);
+    if (known && known.digest !== digest) {
+      throw new IsolaError("KEY_REUSED", {
+        attempted: `start ${workflow} under the key ${JSON.stringify(key.slice(0, 64))}`,
+        found: "another request under that key",
+      });
+    }
+    return known && this.#seams.sql.all(STATEMENTS.runByNumber, known.run)[0];
+  }
+
+  #summary(row: RunRow): RunSummary {
+    const { id, workflow, status, startedAtMs, endedAtMs, ended } = row;
+    return {
+      id,
+      workflow,
+      status: status as RunStatus,
+      startedAtMs,
+      ...(endedAtMs !== null && { endedAtMs }),
+      ...(ended && { ended: this.#seams.codec.decode(ended) as RunSummary["ended"] & object }),
+    };
+  }
+
+  #ref({ id, namespace }: Live): RunRef {
+    return { id, namespace, epoch: this.epoch };
+  }
+
+  #answer<T>(value: T): Answer<T> {
+    return { value, position: this.#seams.log.position };
+  }
+
+  #stamp(): { readonly atMs: number; readonly random: number } {
+    const { clock, random }: { clock: Clock; random: CoordinatorSeams["random"] } = this.#seams;
+    return { atMs: clock.now(), random: random.fraction() };
+  }
+}
+
+/** Whether an event has to be on disk before what follows from it. */
+function isKept(run: Run, event: RunEvent): boolean {
+  return isDurable(run) || event.type === "started" || COMMANDS.has(event.type);
+}
+
+function notFound(id: string): IsolaError {
+  return new IsolaError("RUN_NOT_FOUND", { attempted: `find the run ${id}`, found: "none" });
+}
+
+function badCursor(cursor: string): IsolaError {
+  return new IsolaError("REQUEST_INVALID", {
+    attempted: "list runs",
+    found: `the cursor ${JSON.stringify(cursor.slice(0, 40))}`,
+    required: "the cursor of the page before",
+  });
+}
+
+function migrate(sql: Sql): void {
+  const isNew = sql.all(STATEMENTS.tables).length === 0;
+  const done = isNew ? 0 : (sql.all(STATEMENTS.settingGet, "migrations")[0]?.value ?? 0);
+  for (const statements of MIGRATIONS.slice(done)) {
+    for (const query of statements) sql.all(migrationStatement(query));
+  }
+  if (done < MIGRATIONS.length) sql.all(STATEMENTS.settingPut, "migrations", MIGRATIONS.length);
+}

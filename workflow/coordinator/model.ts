@@ -1,0 +1,144 @@
+/** What the coordinator is given, asks of its surroundings, and tells of runs. */
+import type { Clock, Log, Random, Sql, Timers, ValueCodec } from "../../runtime/contract/index.ts";
+import type { Held, Plan } from "../builder/index.ts";
+import type {
+  Effect,
+  EndStatus,
+  Ended,
+  HistoryEntry,
+  Pin,
+  RunEvent,
+  RunStatus,
+} from "../engine/model.ts";
+
+/** A run as its surroundings know it. Reports of another epoch are of a former opening. */
+export interface RunRef {
+  readonly id: string;
+  readonly namespace: string;
+  readonly epoch: number;
+}
+
+/** Effects that leave, after the commit that they depend on. */
+export type OutwardEffect =
+  | Extract<
+      Effect,
+      {
+        readonly do:
+          | "plan"
+          | "hooks"
+          | "dispatch"
+          | "cancel"
+          | "runCode"
+          | "answerStep"
+          | "parkCode";
+      }
+    >
+  | { readonly do: "ended"; readonly ended: Ended };
+
+export interface Outside {
+  /** What a workflow is at that revision, from memory; undefined if there is none. */
+  describe(
+    namespace: string,
+    workflow: string,
+    revision: number,
+  ): { readonly form: "dag" | "code"; readonly timeoutMs?: number } | undefined;
+  /** Carries an effect out; whatever comes of it comes as an event. */
+  perform(run: RunRef, request: RunRequest, effect: OutwardEffect): void;
+}
+
+/** The run's store job: what is told here is part of the same commit. */
+export interface RunStore {
+  /** A run begins, or goes on after its end. */
+  begin(run: RunRef): void;
+  /** Makes an attempt's staged writes visible, or drops them. */
+  settle(run: RunRef, step: string, token: number, isCommit: boolean): void;
+  end(run: RunRef, status: EndStatus): void;
+}
+
+export interface CoordinatorSeams {
+  readonly sql: Sql;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly timers: Timers;
+  readonly codec: ValueCodec;
+  readonly outside: Outside;
+  readonly store: RunStore;
+}
+
+/** What a run is started with, and kept with. */
+export interface RunRequest {
+  readonly workflow: string;
+  readonly form: "dag" | "code";
+  readonly input: Held;
+  readonly query: Readonly<Record<string, string>>;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Routing revision: every name is resolved by it. */
+  readonly revision: number;
+  readonly timeoutMs?: number;
+  readonly chain?: readonly string[];
+  /** The run that invoked it. */
+  readonly parent?: { readonly run: string; readonly step: string; readonly token: number };
+  /** A plan that needs no definition: an asynchronous call is a run of one step. */
+  readonly planned?: { readonly plan: Plan; readonly pins: Readonly<Record<string, Pin>> };
+}
+
+export interface StartRequest extends RunRequest {
+  /** `<shard>-<random hex>`. */
+  readonly id: string;
+  readonly namespace: string;
+  /** A repeat with the same key gets the same run; with another digest it is refused. */
+  readonly key?: { readonly key: string; readonly digest: string };
+}
+
+/** An event without what the coordinator adds: time and chance. */
+export type RunReport = RunEvent extends infer Event
+  ? Event extends RunEvent & { readonly type: Exclude<RunEvent["type"], "started"> }
+    ? Omit<Event, "atMs" | "random">
+    : never
+  : never;
+
+/** An answer leaves after `position` is committed. */
+export interface Answer<T> {
+  readonly value: T;
+  readonly position: number;
+}
+
+export interface RunSummary {
+  readonly id: string;
+  readonly workflow: string;
+  readonly status: RunStatus;
+  readonly startedAtMs: number;
+  readonly endedAtMs?: number;
+  readonly ended?: Ended;
+}
+
+export interface RunPage {
+  /** Newest first. */
+  readonly runs: readonly RunSummary[];
+  readonly cursor?: string;
+}
+
+export interface HistoryPage {
+  readonly entries: readonly HistoryEntry[];
+  /** Go on from here: `after` of the next page. */
+  readonly after: number;
+}
+
+export interface RunFilter {
+  readonly workflow?: string;
+  readonly status?: RunStatus;
+  readonly sinceMs?: number;
+  /** @default 100, at most 1000 */
+  readonly limit?: number;
+  readonly cursor?: string;
+}
+
+export interface CoordinatorOptions {
+  /** How long runs are kept after their end. */
+  readonly keptMs: number;
+  /** Runs that wait are put out of memory beyond so many. */
+  readonly residentRuns: number;
+  /** Events after which a snapshot takes the place of the journal before it. */
+  readonly snapshotEvents: number;
+}

@@ -1,0 +1,184 @@
+/**
+ * Runs on disk and in memory: rows, journals, snapshots.
+ *
+ * J1 What is in memory is what the rows say, at every commit: an event and its rows are one.
+ * J2 A run that waits may leave memory; it comes back from its snapshot and the events after it.
+ */
+import type { Sql, ValueCodec } from "../../runtime/contract/index.ts";
+import type { HistoryEntry, RunEvent, RunState, Started } from "../engine/model.ts";
+import { Run } from "../engine/run.ts";
+import { DueQueue } from "./due-queue.ts";
+import type { RunRequest } from "./model.ts";
+import { type RunRow, STATEMENTS } from "./schema.ts";
+
+/** A run in memory. */
+export interface Live {
+  readonly number: number;
+  readonly id: string;
+  readonly namespace: string;
+  readonly request: RunRequest;
+  readonly run: Run;
+  readonly timers: DueQueue<string>;
+  /** Sequence of the last event, and of the one that the snapshot is of. */
+  head: number;
+  snapshot: number;
+  /** As its row says. */
+  written: { status: string; dueAtMs: number | null; isBusy: boolean };
+}
+
+/** Whether each of its events is on disk; if not, a restart begins the run anew. */
+export const isDurable = ({ state }: Run): boolean => state.plan?.durability !== "run";
+
+export class RunTable {
+  readonly #sql: Sql;
+  readonly #codec: ValueCodec;
+  readonly #live = new Map<number, Live>();
+  #last: number;
+
+  constructor(sql: Sql, codec: ValueCodec) {
+    this.#sql = sql;
+    this.#codec = codec;
+    this.#last = sql.all(STATEMENTS.runLast)[0]?.number ?? 0;
+  }
+
+  /** A run that begins with this event. */
+  insert(id: string, namespace: string, request: RunRequest, run: Run, event: Started): Live {
+    this.#last += 1;
+    const number = this.#last;
+    const { workflow } = request;
+    const encoded = this.#codec.encode(request);
+    this.#sql.all(STATEMENTS.runInsert, number, id, namespace, workflow, encoded, event.atMs);
+    const live: Live = {
+      number,
+      id,
+      namespace,
+      request,
+      run,
+      timers: new DueQueue(),
+      head: 0,
+      snapshot: 0,
+      written: { status: "queued", dueAtMs: null, isBusy: true },
+    };
+    this.#live.set(number, live);
+    return live;
+  }
+
+  row(id: string): RunRow | undefined {
+    return this.#sql.all(STATEMENTS.runById, id)[0];
+  }
+
+  /** The run in memory, or made from its rows. Ended ones come with their last state. */
+  load(row: RunRow): Live | undefined {
+    const { number } = row;
+    const known = this.#live.get(number);
+    if (known) {
+      // Last used, last to leave.
+      this.#live.delete(number);
+      this.#live.set(number, known);
+      return known;
+    }
+    const run = this.#rebuild(row);
+    if (!run) return undefined;
+    const heads = this.#sql.all(STATEMENTS.heads, number, number).map(({ head }) => head ?? 0);
+    const live: Live = {
+      number,
+      id: row.id,
+      namespace: row.namespace,
+      request: this.#codec.decode(row.request) as RunRequest,
+      run,
+      timers: new DueQueue(),
+      head: Math.max(row.snapshot, ...heads),
+      snapshot: row.snapshot,
+      written: { status: row.status, dueAtMs: row.dueAtMs, isBusy: row.isBusy === 1 },
+    };
+    this.#live.set(number, live);
+    return live;
+  }
+
+  /** The run of that number, from memory or rows. */
+  byNumber(number: number): Live | undefined {
+    const known = this.#live.get(number);
+    if (known) return known;
+    const [row] = this.#sql.all(STATEMENTS.runByNumber, number);
+    return row && this.load(row);
+  }
+
+  /** Writes an event down, if the durability asks for it, and the history that it made. */
+  append(live: Live, event: RunEvent, isKept: boolean, entries: readonly HistoryEntry[]): void {
+    live.head += 1;
+    if (isKept) {
+      const encoded = this.#codec.encode(event);
+      this.#sql.all(STATEMENTS.eventInsert, live.number, live.head, encoded);
+    }
+    if (entries.length === 0) return;
+    this.#sql.all(STATEMENTS.historyInsert, live.number, live.head, JSON.stringify(entries));
+  }
+
+  /** Brings the row up to date; while something is in flight it stays as it is. */
+  update(live: Live): void {
+    const { run, timers, written } = live;
+    const isBusy = run.isBusy || !isDurable(run);
+    const status = run.status;
+    const dueAtMs = isBusy ? null : (timers.nextAtMs ?? null);
+    const isSame = written.status === status && written.dueAtMs === dueAtMs;
+    if (isSame && written.isBusy === isBusy) return;
+    live.written = { status, dueAtMs, isBusy };
+    this.#sql.all(STATEMENTS.runUpdate, status, dueAtMs, isBusy ? 1 : 0, live.number);
+  }
+
+  /** Replaces the journal so far by the state. */
+  snapshot(live: Live): void {
+    const state = this.#codec.encode(live.run.state);
+    this.#sql.all(STATEMENTS.runSnapshot, live.head, state, live.number);
+    this.#sql.all(STATEMENTS.eventsDrop, live.number, live.head);
+    live.snapshot = live.head;
+  }
+
+  /** Only its row, history and last state stay of a run that has ended. */
+  end(live: Live, atMs: number): void {
+    const { ended } = live.run.state;
+    if (!ended) return;
+    this.snapshot(live);
+    const encoded = this.#codec.encode(ended);
+    this.#sql.all(STATEMENTS.runEnd, ended.status, atMs, encoded, live.number);
+    live.written = { status: ended.status, dueAtMs: null, isBusy: false };
+    this.#live.delete(live.number);
+  }
+
+  /** An ended run goes on. */
+  reopen(live: Live): void {
+    this.#sql.all(STATEMENTS.runReopen, live.number);
+    this.#live.set(live.number, live);
+  }
+
+  /** Forgets runs that wait, the longest unused first, until at most so many are in memory. */
+  evict(max: number): void {
+    if (this.#live.size <= max) return;
+    for (const [number, { run }] of this.#live) {
+      if (this.#live.size <= max) return;
+      if (!run.isBusy && isDurable(run)) this.#live.delete(number);
+    }
+  }
+
+  delete(number: number): void {
+    this.#live.delete(number);
+    this.#sql.all(STATEMENTS.eventsDrop, number, Number.MAX_SAFE_INTEGER);
+    this.#sql.all(STATEMENTS.historyDelete, number);
+    this.#sql.all(STATEMENTS.keysDelete, number);
+    this.#sql.all(STATEMENTS.runDelete, number);
+  }
+
+  get residents(): number {
+    return this.#live.size;
+  }
+
+  #rebuild({ number, snapshot }: RunRow): Run | undefined {
+    const rows = this.#sql.all(STATEMENTS.eventsAfter, number, snapshot);
+    const events = rows.map(({ event }) => this.#codec.decode(event) as RunEvent);
+    const state = this.#sql.all(STATEMENTS.runState, number)[0]?.state;
+    if (!state) return events.length === 0 ? undefined : Run.fold(events);
+    const run = new Run(this.#codec.decode(state) as RunState);
+    for (const event of events) run.apply(event);
+    return run;
+  }
+}

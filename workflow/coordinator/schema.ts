@@ -1,0 +1,201 @@
+/**
+ * All SQL of the coordinator's part of a shard: migrations, numbered by position and only ever
+ * appended, and one table of statements with the types of their parameters and rows.
+ *
+ * A run is one row that stays for its retention, its journal and snapshot while it is open, and
+ * its history.
+ */
+import { type SqlValue, type Statement, statement } from "../../runtime/contract/index.ts";
+
+export const MIGRATIONS: readonly (readonly string[])[] = [
+  [
+    `CREATE TABLE workflowSettings (
+      name TEXT PRIMARY KEY,
+      value INTEGER NOT NULL
+    ) WITHOUT ROWID`,
+    // request: what the run was started with. snapshot: the event that the state is of.
+    // isBusy: something may be in flight; while nothing is, dueAtMs is its earliest timer.
+    `CREATE TABLE workflowRuns (
+      number INTEGER PRIMARY KEY,
+      id TEXT NOT NULL UNIQUE,
+      namespace TEXT NOT NULL,
+      workflow TEXT NOT NULL,
+      request BLOB NOT NULL,
+      status TEXT NOT NULL,
+      startedAtMs INTEGER NOT NULL,
+      endedAtMs INTEGER,
+      snapshot INTEGER NOT NULL,
+      state BLOB,
+      dueAtMs INTEGER,
+      isBusy INTEGER NOT NULL,
+      ended BLOB
+    )`,
+    `CREATE INDEX workflowRunsOpen ON workflowRuns (number) WHERE endedAtMs IS NULL`,
+    `CREATE INDEX workflowRunsEnded ON workflowRuns (endedAtMs) WHERE endedAtMs IS NOT NULL`,
+    `CREATE INDEX workflowRunsListed ON workflowRuns (namespace, number)`,
+    `CREATE TABLE workflowJournal (
+      run INTEGER NOT NULL,
+      sequence INTEGER NOT NULL,
+      event BLOB NOT NULL,
+      PRIMARY KEY (run, sequence)
+    ) WITHOUT ROWID`,
+    `CREATE TABLE workflowHistory (
+      run INTEGER NOT NULL,
+      sequence INTEGER NOT NULL,
+      entries TEXT NOT NULL,
+      PRIMARY KEY (run, sequence)
+    ) WITHOUT ROWID`,
+    // digest: of the request's body; the same key with another one is refused.
+    `CREATE TABLE workflowKeys (
+      namespace TEXT NOT NULL,
+      workflow TEXT NOT NULL,
+      key TEXT NOT NULL,
+      digest TEXT NOT NULL,
+      run INTEGER NOT NULL,
+      atMs INTEGER NOT NULL,
+      PRIMARY KEY (namespace, workflow, key)
+    ) WITHOUT ROWID`,
+    `CREATE INDEX workflowKeysRun ON workflowKeys (run)`,
+  ],
+];
+
+export interface RunRow {
+  readonly number: number;
+  readonly id: string;
+  readonly namespace: string;
+  readonly workflow: string;
+  readonly request: Uint8Array;
+  readonly status: string;
+  readonly startedAtMs: number;
+  readonly endedAtMs: number | null;
+  readonly snapshot: number;
+  readonly dueAtMs: number | null;
+  readonly isBusy: number;
+  readonly ended: Uint8Array | null;
+}
+
+const RUN_COLUMNS = `number, id, namespace, workflow, request, status, startedAtMs, endedAtMs,
+  snapshot, dueAtMs, isBusy, ended`;
+
+export const STATEMENTS = {
+  tables: statement<[], { name: string }>(
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'workflowSettings'",
+  ),
+  settingGet: statement<[name: string], { value: number }>(
+    "SELECT value FROM workflowSettings WHERE name = ?",
+  ),
+  settingPut: statement<[name: string, value: number]>(
+    "INSERT OR REPLACE INTO workflowSettings (name, value) VALUES (?, ?)",
+  ),
+
+  runInsert: statement<
+    [
+      number: number,
+      id: string,
+      namespace: string,
+      workflow: string,
+      request: Uint8Array,
+      startedAtMs: number,
+    ]
+  >(
+    `INSERT INTO workflowRuns (number, id, namespace, workflow, request, status, startedAtMs,
+       snapshot, isBusy)
+     VALUES (?, ?, ?, ?, ?, 'queued', ?, 0, 1)`,
+  ),
+  runUpdate: statement<[status: string, dueAtMs: number | null, isBusy: number, number: number]>(
+    "UPDATE workflowRuns SET status = ?, dueAtMs = ?, isBusy = ? WHERE number = ?",
+  ),
+  runEnd: statement<[status: string, endedAtMs: number, ended: Uint8Array, number: number]>(
+    `UPDATE workflowRuns SET status = ?, endedAtMs = ?, ended = ?, dueAtMs = NULL, isBusy = 0
+     WHERE number = ?`,
+  ),
+  runReopen: statement<[number: number]>(
+    "UPDATE workflowRuns SET endedAtMs = NULL, ended = NULL WHERE number = ?",
+  ),
+  runSnapshot: statement<[snapshot: number, state: Uint8Array | null, number: number]>(
+    "UPDATE workflowRuns SET snapshot = ?, state = ? WHERE number = ?",
+  ),
+  runState: statement<[number: number], { state: Uint8Array | null }>(
+    "SELECT state FROM workflowRuns WHERE number = ?",
+  ),
+  runById: statement<[id: string], RunRow>(`SELECT ${RUN_COLUMNS} FROM workflowRuns WHERE id = ?`),
+  runByNumber: statement<[number: number], RunRow>(
+    `SELECT ${RUN_COLUMNS} FROM workflowRuns WHERE number = ?`,
+  ),
+  runLast: statement<[], { number: number | null }>(
+    "SELECT max(number) AS number FROM workflowRuns",
+  ),
+  runsOpen: statement<[], { number: number; dueAtMs: number | null; isBusy: number }>(
+    `SELECT number, dueAtMs, isBusy FROM workflowRuns WHERE endedAtMs IS NULL ORDER BY number`,
+  ),
+  runsListed: statement<
+    [
+      namespace: string,
+      before: number,
+      workflow: string | null,
+      sameWorkflow: string | null,
+      status: string | null,
+      sameStatus: string | null,
+      sinceMs: number,
+      limit: number,
+    ],
+    RunRow
+  >(
+    `SELECT ${RUN_COLUMNS} FROM workflowRuns
+     WHERE namespace = ? AND number < ? AND (? IS NULL OR workflow = ?)
+       AND (? IS NULL OR status = ?) AND startedAtMs >= ?
+     ORDER BY number DESC LIMIT ?`,
+  ),
+  runsExpired: statement<[beforeMs: number, limit: number], { number: number }>(
+    `SELECT number FROM workflowRuns WHERE endedAtMs IS NOT NULL AND endedAtMs <= ?
+     ORDER BY endedAtMs LIMIT ?`,
+  ),
+  runOldestEnded: statement<[], { endedAtMs: number | null }>(
+    "SELECT min(endedAtMs) AS endedAtMs FROM workflowRuns WHERE endedAtMs IS NOT NULL",
+  ),
+  runDelete: statement<[number: number]>("DELETE FROM workflowRuns WHERE number = ?"),
+
+  eventInsert: statement<[run: number, sequence: number, event: Uint8Array]>(
+    "INSERT INTO workflowJournal (run, sequence, event) VALUES (?, ?, ?)",
+  ),
+  eventsAfter: statement<[run: number, sequence: number], { event: Uint8Array }>(
+    "SELECT event FROM workflowJournal WHERE run = ? AND sequence > ? ORDER BY sequence",
+  ),
+  /** Last sequences of journal and history: the head is the greater one. */
+  heads: statement<[run: number, sameRun: number], { head: number | null }>(
+    `SELECT max(sequence) AS head FROM workflowJournal WHERE run = ?
+     UNION ALL SELECT max(sequence) FROM workflowHistory WHERE run = ?`,
+  ),
+  eventsDrop: statement<[run: number, sequence: number]>(
+    "DELETE FROM workflowJournal WHERE run = ? AND sequence <= ?",
+  ),
+
+  historyInsert: statement<[run: number, sequence: number, entries: string]>(
+    "INSERT INTO workflowHistory (run, sequence, entries) VALUES (?, ?, ?)",
+  ),
+  historyAfter: statement<
+    [run: number, sequence: number, limit: number],
+    { sequence: number; entries: string }
+  >(
+    `SELECT sequence, entries FROM workflowHistory WHERE run = ? AND sequence > ?
+     ORDER BY sequence LIMIT ?`,
+  ),
+  historyDelete: statement<[run: number]>("DELETE FROM workflowHistory WHERE run = ?"),
+
+  keyGet: statement<
+    [namespace: string, workflow: string, key: string],
+    { digest: string; run: number }
+  >("SELECT digest, run FROM workflowKeys WHERE namespace = ? AND workflow = ? AND key = ?"),
+  keyPut: statement<
+    [namespace: string, workflow: string, key: string, digest: string, run: number, atMs: number]
+  >(
+    `INSERT INTO workflowKeys (namespace, workflow, key, digest, run, atMs)
+     VALUES (?, ?, ?, ?, ?, ?)`,
+  ),
+  keysDelete: statement<[run: number]>("DELETE FROM workflowKeys WHERE run = ?"),
+} as const satisfies Record<string, Statement<never, unknown>>;
+
+/** A statement of a migration. */
+export function migrationStatement(query: string): Statement<readonly SqlValue[], never> {
+  return statement(query);
+}
