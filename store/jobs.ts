@@ -19,8 +19,16 @@ import { Meter } from "./meter.ts";
 import type { Job } from "./model.ts";
 import type { Leases } from "./leases.ts";
 import type { Locks } from "./locks.ts";
-import { checkKey, jobEnded, jobNotFound, lossReason, storeFull } from "./refusals.ts";
+import {
+  checkKey,
+  jobEnded,
+  jobNotFound,
+  lossReason,
+  quotaExceeded,
+  storeFull,
+} from "./refusals.ts";
 import { type JobRow, STATEMENTS } from "./schema.ts";
+import { Shares } from "./shares.ts";
 import type { Serials } from "./serials.ts";
 import type { Space } from "./space.ts";
 import type { Table } from "./table.ts";
@@ -52,6 +60,7 @@ export class Jobs {
   readonly #seams: JobSeams;
   readonly #parts: JobParts;
   readonly #byId = new Map<string, Job>();
+  readonly #shares = new Shares();
   readonly #byNumber = new Map<number, Job>();
   /** Ended jobs without anything left, oldest first. */
   readonly #tombstones = new Map<string, Tombstone>();
@@ -81,6 +90,13 @@ export class Jobs {
     }
     if (this.#byId.size >= STORE_LIMITS.jobsPerShard) {
       throw storeFull(`${String(this.#byId.size)} jobs in the shard`, "STORE_FULL");
+    }
+    const taken = this.#shares.of(request.namespace);
+    if (taken >= STORE_LIMITS.jobsPerNamespace) {
+      throw quotaExceeded(
+        "create a store job",
+        `${String(taken)} jobs of the namespace in a shard`,
+      );
     }
     const createdAtMs = this.#seams.clock.now();
     const job = this.#make(this.#seams.serials.next(), { ...request, createdAtMs });
@@ -254,12 +270,13 @@ export class Jobs {
       writes: 0,
     };
     this.#byId.set(job.id, job);
+    this.#shares.take(job.namespace);
     this.#byNumber.set(number, job);
     return job;
   }
 
   #forget(job: Job): void {
-    this.#byId.delete(job.id);
+    if (this.#byId.delete(job.id)) this.#shares.giveBack(job.namespace);
     this.#byNumber.delete(job.number);
     if (job.hasRow) {
       this.#seams.sql.all(STATEMENTS.jobDelete, job.number);

@@ -67,7 +67,7 @@ export class TableSurface implements Surface {
   }
 
   put(bucket: string, key: string, item: Item): void {
-    this.#seams.table.checkRoom(this.#job, bucket);
+    this.#seams.table.checkRoom(this.#job, bucket, key);
     this.#seams.table.put(this.#job, bucket, key, item);
   }
 
@@ -160,7 +160,7 @@ export class Overlay implements Surface {
   }
 
   put(bucket: string, key: string, item: Item): void {
-    this.#seams.table.checkRoom(this.#job, bucket);
+    this.#seams.table.checkRoom(this.#job, bucket, key);
     this.#seams.space.hold(item.slot);
     this.#write(bucket, key, { kind: "put", item });
   }

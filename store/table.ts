@@ -20,6 +20,7 @@ import {
 } from "./model.ts";
 import { quotaExceeded, storeFull, valueLost } from "./refusals.ts";
 import { STATEMENTS } from "./schema.ts";
+import { Shares } from "./shares.ts";
 import { SortedKeys } from "./sorted-keys.ts";
 import type { Space } from "./space.ts";
 import { Wheel } from "./wheel.ts";
@@ -37,6 +38,7 @@ export class Table {
   /** Ended jobs of which a bucket got empty: perhaps nothing persisted is left. */
   readonly emptied = new Set<Job>();
   #count = 0;
+  readonly #shares = new Shares();
   readonly #seams: TableSeams;
 
   constructor(seams: TableSeams) {
@@ -47,10 +49,21 @@ export class Table {
     return this.#count;
   }
 
-  /** Refuses a name that a put could not add. Errors: `STORE_FULL`, `QUOTA_EXCEEDED`. */
-  checkRoom(job: Job, bucketName: string): void {
+  /**
+   * Refuses a name that a put could not add; one that is there may change. Without a key: a bucket.
+   * Errors: `STORE_FULL`, `QUOTA_EXCEEDED`.
+   */
+  checkRoom(job: Job, bucketName: string, key?: string): void {
+    if (key !== undefined && job.buckets.get(bucketName)?.entries.has(key) === true) return;
     if (this.#count >= STORE_LIMITS.objectsPerShard) {
       throw storeFull(`${String(this.#count)} objects in the shard`, "STORE_FULL");
+    }
+    const taken = this.#shares.of(job.namespace);
+    if (taken >= STORE_LIMITS.objectsPerNamespace) {
+      throw quotaExceeded(
+        "store an object",
+        `${String(taken)} objects of the namespace in a shard`,
+      );
     }
     const isNew = !job.buckets.has(bucketName);
     if (isNew && job.buckets.size >= STORE_LIMITS.bucketsPerJob) {
@@ -116,6 +129,7 @@ export class Table {
     else {
       bucket.keys.add(key);
       this.#count += 1;
+      this.#shares.take(job.namespace);
     }
     if (slot.row !== "none") this.#writeRow(entry);
     else if (item.durable) space.ensureRow(slot);
@@ -131,6 +145,7 @@ export class Table {
     bucket.entries.delete(key);
     bucket.keys.remove(key);
     this.#count -= 1;
+    this.#shares.giveBack(bucket.job.namespace);
     this.#retire(entry);
     if (entry.hasRow) this.#deleteRow(entry);
     this.settle(bucket.job, bucket.name, key);
@@ -188,6 +203,7 @@ export class Table {
     bucket.entries.set(key, entry);
     bucket.keys.add(key);
     this.#count += 1;
+    this.#shares.take(job.namespace);
     this.wheel.set(entry, deadlineMs(entry));
   }
 

@@ -124,6 +124,9 @@ export const STORE_LIMITS = {
    */
   objectsPerShard: 250_000,
   jobsPerShard: 50_000,
+  /** Of these, what one namespace may take: some room is always others'. Beyond: `QUOTA_EXCEEDED`. */
+  objectsPerNamespace: 200_000,
+  jobsPerNamespace: 40_000,
   /** Buckets of one job. Beyond: `QUOTA_EXCEEDED`. */
   bucketsPerJob: 1_000,
   /** Locks of one job. Beyond: `QUOTA_EXCEEDED`. */
@@ -183,6 +186,8 @@ export const WORKFLOW_LIMITS = {
 } as const;
 
 assert(STORE_LIMITS.jobMemoryBytes <= STORE_LIMITS.memoryBytes, "a job fits its shard");
+assert(STORE_LIMITS.objectsPerNamespace < STORE_LIMITS.objectsPerShard, "none fills a shard");
+assert(STORE_LIMITS.jobsPerNamespace < STORE_LIMITS.jobsPerShard, "none fills a shard with jobs");
 assert(STORE_LIMITS.uploadMemoryMaxBytes < STORE_LIMITS.jobMemoryBytes, "an upload fits its job");
 assert(LIMITS.bundleMaxBytes < 64 * MIB, "a bundle within our limit is within workerd's");
 assert(LIMITS.callValueMaxBytes <= 32 * MIB, "a call's value fits one RPC message");

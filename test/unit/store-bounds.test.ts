@@ -279,3 +279,38 @@ describe("bad input", () => {
     );
   });
 });
+
+function job(namespace: string, id: string): StoreJobRequest {
+  return { id, namespace, name: "job", kind: "call", durability: "memory" };
+}
+
+describe("one namespace", () => {
+  it("never takes all jobs of a shard", async () => {
+    const world = new StoreWorld();
+    const { store } = world;
+    const bound = STORE_LIMITS.jobsPerNamespace;
+    for (let at = 0; at < bound; at += 1) store.createJob(job("greedy", `0-${String(at)}`));
+    expect(await refusal(() => store.createJob(job("greedy", "0-more")))).toBe("QUOTA_EXCEEDED");
+    store.createJob(job("modest", "0-other"));
+    store.endJob("greedy", "0-0");
+    store.createJob(job("greedy", "0-more"));
+  });
+
+  it("never takes all objects of a shard", { timeout: 60_000 }, async () => {
+    const world = new StoreWorld();
+    const { store } = world;
+    store.createJob(job("greedy", "0-1"));
+    store.createJob(job("modest", "0-2"));
+    const greedy = store.session("greedy", "0-1");
+    const bound = STORE_LIMITS.objectsPerNamespace;
+    for (let at = 0; at < bound; at += 1) await greedy.put(B, String(at), octets(0));
+    expect(await refusal(() => greedy.put(B, "more", octets(0)))).toBe("QUOTA_EXCEEDED");
+    // What is there may change.
+    await greedy.put(B, "0", octets(1));
+    await store.session("modest", "0-2").put(B, "k", octets(1));
+    greedy.delete(B, "1");
+    await greedy.put(B, "more", octets(0));
+    store.endJob("greedy", "0-1");
+    expect(store.stats().objects).toBe(1);
+  });
+});
