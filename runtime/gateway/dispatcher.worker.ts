@@ -366,7 +366,9 @@ export class Dispatcher {
   async #lostError(request: DispatchRequest, slot: number, sentAtMs: number): Promise<IsolaError> {
     const { ns, fn, v, id } = request.envelope;
     // Elsewhere, too: who is told and calls again at once must not take the next cell with it.
-    const verdict = await this.verdictOf(slot, sentAtMs, VERDICT_WAIT_MS);
+    // At the platform's end there is neither a verdict nor a next cell.
+    const waitMs = this.isDraining ? 0 : VERDICT_WAIT_MS;
+    const verdict = await this.verdictOf(slot, sentAtMs, waitMs);
     const isProbation = slot === PROBATION_SLOT;
     if (isProbation && verdict?.convicted === suspectKey(ns, fn, v)) {
       return convicted(request, verdict);
