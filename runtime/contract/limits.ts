@@ -124,7 +124,7 @@ export const STORE_LIMITS = {
    */
   objectsPerShard: 250_000,
   jobsPerShard: 50_000,
-  /** Of these, what one namespace may take: some room is always others'. Beyond: `QUOTA_EXCEEDED`. */
+  /** Of these, what one namespace may take: some are always left. Beyond: `QUOTA_EXCEEDED`. */
   objectsPerNamespace: 200_000,
   jobsPerNamespace: 40_000,
   /** Buckets of one job. Beyond: `QUOTA_EXCEEDED`. */
