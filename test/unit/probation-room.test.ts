@@ -34,6 +34,8 @@ describe("the probation cell", () => {
     expect(room.enter("a/f@1", true, 2)).toBe("reserved");
     expect(room.enter("a/f@1", false, 2)).toBe("enter");
     room.leaveProbe();
+    // Who waited comes first, however many modules are to be evaluated.
+    expect(room.enterProbe(3, 100)).toBe(false);
     expect(room.enter("a/f@1", true, 3)).toBe("enter");
     expect(room.enterProbe(4, 100)).toBe(false);
     room.leave("a/f@1", true, 10);
