@@ -5,14 +5,16 @@
  *    once: when the outermost call has ended and nothing of it that may use the job is left (the
  *    stream of its answer; its `waitUntil`, within a bound). Nothing makes it again.
  * T2 What a call took is decided once, when the call settles: it is gone before an answer without
- *    an error leaves, and back otherwise. What a called function took becomes its caller's with its
- *    answer, so one outcome decides for the whole tree.
+ *    an error leaves, and back otherwise; what cannot be made to go is an error of the call. What
+ *    a called function took becomes its caller's with its answer: one outcome for the whole tree.
  * T3 Namespace, call and job come from the call in flight, never from tenant code; after the call
  *    has ended its scope reaches nothing.
  */
 import { waitUntil } from "cloudflare:workers";
 import {
   ERRORS,
+  type ErrorCode,
+  type ErrorData,
   IsolaError,
   LIMITS,
   STORE_LIMITS,
@@ -30,13 +32,15 @@ import { WireStore } from "./wire-store.worker.ts";
 
 /** From this status on an HTTP function's answer is a failure. */
 const FAILURE_STATUS = 400;
+/** Refusals after which nothing is there that another could take. */
+const GONE: ReadonlySet<ErrorCode> = new Set(["JOB_ENDED", "JOB_NOT_FOUND"]);
 /** Pauses after an end of a job that was not heard. */
 const END_PAUSES_MS = [500, 2_000, 8_000];
 /** How long after the answer `waitUntil` may keep the job. */
 const HOLD_MS = 60_000;
 
 /** Stores of calls that are not over. */
-const stores = new Map<LiveCall, CallStore>();
+const stores = new Set<CallStore>();
 
 /** The job of an outermost call; shared by all calls under it. */
 class CallJob {
@@ -170,11 +174,10 @@ class CallStore implements StoreOfCall {
     if (this.#isAnswered) await this.#leave(true);
   }
 
-  async settle(isDone: boolean): Promise<void> {
-    if (this.#isAnswered) return;
+  async settle(isDone: boolean): Promise<ErrorData | undefined> {
+    if (this.#isAnswered) return undefined;
     this.#isAnswered = true;
-    if (this.#holds === 0) await this.#leave(isDone);
-    else await this.#decide(isDone);
+    return this.#holds === 0 ? this.#leave(isDone) : this.#decide(isDone);
   }
 
   drop(): void {
@@ -183,34 +186,38 @@ class CallStore implements StoreOfCall {
     waitUntil(this.#leave(false));
   }
 
-  async #leave(isDone: boolean): Promise<void> {
+  async #leave(isDone: boolean): Promise<ErrorData | undefined> {
     this.#isOver = true;
-    stores.delete(this.#live);
+    stores.delete(this);
     const decided = this.#decide(isDone);
     if (!this.#live.caller) this.#endJob();
-    await decided;
+    return decided;
   }
 
-  async #decide(isDone: boolean): Promise<void> {
+  async #decide(isDone: boolean): Promise<ErrorData | undefined> {
     const takes = this.#takes;
-    if (takes.length === 0) return;
+    if (takes.length === 0) return undefined;
     this.#takes = [];
     const caller = this.#live.caller?.store;
     if (isDone && caller?.isOpen === true) {
       for (const take of takes) caller.took(take);
-      return;
+      return undefined;
     }
-    const op = isDone ? "acknowledge" : "giveBack";
-    const isEnding = !this.#live.caller && !this.job.isForeign;
-    const { ns: namespace } = this.#live.envelope;
-    await Promise.all(
-      takes.map(async ({ job, lease }) => {
-        // With the job goes what was taken of it.
-        if (isEnding && job === this.job.id) return;
-        const target = await reach(this.#cell, { namespace, job });
-        await target.run({ op, lease });
-      }),
-    ).catch(() => undefined);
+    const errors = await Promise.all(takes.map((take) => this.#decideOne(take, isDone)));
+    return isDone ? errors.find((error) => error && !GONE.has(error.code)) : undefined;
+  }
+
+  async #decideOne({ job, lease }: Take, isDone: boolean): Promise<ErrorData | undefined> {
+    // With the job goes what was taken of it.
+    if (!this.#live.caller && !this.job.isForeign && job === this.job.id) return undefined;
+    try {
+      const target = await reach(this.#cell, { namespace: this.job.namespace, job });
+      const result = await target.run({ op: isDone ? "acknowledge" : "giveBack", lease });
+      return result.ok ? undefined : result.error;
+    } catch (thrown) {
+      const found = thrown instanceof Error ? thrown.message : String(thrown);
+      return new IsolaError("CELL_RESTARTING", { attempted: "decide a take", found }).toData();
+    }
   }
 
   #endJob(): void {
@@ -234,13 +241,11 @@ class CallStore implements StoreOfCall {
 
 /** The call's store; made at first use, with those of its callers. */
 export function storeOf(cell: Cell, live: LiveCall): CallStore {
-  let store = stores.get(live);
-  if (!store) {
-    sweepStores();
-    store = new CallStore(cell, live);
-    live.store = store;
-    if (store.isOpen) stores.set(live, store);
-  }
+  if (live.store instanceof CallStore) return live.store;
+  sweepStores();
+  const store = new CallStore(cell, live);
+  live.store = store;
+  if (store.isOpen) stores.add(store);
   return store;
 }
 
@@ -254,15 +259,17 @@ export async function settleAnswer(
   answer: Response | IsolaError,
 ): Promise<Response | IsolaError> {
   const isDone = answer instanceof Response && answer.status < FAILURE_STATUS;
-  await store.settle(isDone);
-  if (!store.isStreamed) return answer;
-  if (answer instanceof Response && answer.body) return watched(answer, answer.body, store);
+  const error = await store.settle(isDone);
+  const told = error ? IsolaError.fromData(error) : answer;
+  if (!store.isStreamed) return told;
+  if (told instanceof Response && told.body) return watched(told, told.body, store);
   await store.release();
-  return answer;
+  return told;
 }
 
 /** The same of a call between functions, whose answer is a value whatever it said. */
 export async function settleResult(store: StoreOfCall, isDone: boolean): Promise<void> {
+  // What it took is its caller's now, whose answer decides.
   await store.settle(isDone);
   if (store.isStreamed) await store.release();
 }
@@ -290,7 +297,7 @@ export async function sharedJob(cell: Cell, live: LiveCall): Promise<string | un
 
 /** Ends what was held for longer than its bound; its invocation was dropped in silence. */
 export function sweepStores(): void {
-  for (const store of stores.values()) if (store.isStale) store.drop();
+  for (const store of stores) if (store.isStale) store.drop();
 }
 
 /** A job, wherever its shard is. */

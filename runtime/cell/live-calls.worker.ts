@@ -8,7 +8,7 @@
  * C3 What a call holds is given back when it leaves, once. A driver that is dropped, because its
  *    caller answered without waiting, runs no `finally`: it is found by its silence (`sweep`).
  */
-import type { CallEnvelope } from "../contract/index.ts";
+import type { CallEnvelope, ErrorData } from "../contract/index.ts";
 
 /** An object that a call has taken from the store, until the call settles. */
 export interface Take {
@@ -30,8 +30,12 @@ export interface StoreOfCall {
   holdStream(): void;
   readonly isStreamed: boolean;
   release(): Promise<void>;
-  /** The call answered; await it before the answer leaves. */
-  settle(isDone: boolean): Promise<void>;
+  /**
+   * The call answered; await it before the answer leaves.
+   *
+   * @returns why what it took is not its own: then it has failed.
+   */
+  settle(isDone: boolean): Promise<ErrorData | undefined>;
   /** The call is over, whatever was told. Harmless after `settle`. */
   drop(): void;
 }

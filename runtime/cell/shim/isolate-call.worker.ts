@@ -72,6 +72,8 @@ export class IsolateCall implements Context {
   #held = false;
   #store: StoreJob | undefined;
   #usesStore = false;
+  /** Whom it called may have used the store. */
+  #hasCalled = false;
 
   constructor(
     envelope: CallEnvelope,
@@ -122,13 +124,14 @@ export class IsolateCall implements Context {
     return this.#open();
   }
 
+  /** Whether `keepStore` has something to say. */
   get usesStore(): boolean {
-    return this.#usesStore;
+    return this.#usesStore || (this.#hasCalled && this.#background > 0);
   }
 
   /** Says what of the call will still use its store after the answer; await it before that. */
   async keepStore(isStream: boolean): Promise<void> {
-    if (isStream) await this.#open().streams();
+    if (isStream && this.#usesStore) await this.#open().streams();
     if (this.#background > 0) await this.#hold(true);
   }
 
@@ -151,6 +154,7 @@ export class IsolateCall implements Context {
     if (inside !== undefined && inside !== this) return foreign(`call ${name}`);
     const lost = findUncloneable(input);
     if (lost) return noValue(name, `${lost.kind} at ${lost.path}`);
+    this.#hasCalled = true;
     try {
       return await this.#open().call(name, input, options);
     } catch (thrown) {
