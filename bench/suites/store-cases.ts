@@ -84,12 +84,18 @@ export function pairedCases({ batch: count }: StoreOptions): StoreCase[] {
   });
 }
 
+/** Through the store, as the call's input, and the call by itself. */
+export const HAND_OVERS = [
+  ["handOver", "64 KB"],
+  ["call", "64 KB"],
+  ["call", "100 B"],
+] as const;
+
 export function handOverCases({ batch: count }: StoreOptions): StoreCase[] {
-  const sizeBytes = SIZES["64 KB"];
-  return (["handOver", "call"] as const).map((op) => ({
-    name: caseName("memory", op, "64 KB"),
+  return HAND_OVERS.map(([op, size]) => ({
+    name: caseName("memory", op, size),
     target: "isola",
-    batch: { op, sizeBytes, count, durability: "memory" },
+    batch: { op, sizeBytes: SIZES[size], count, durability: "memory" },
   }));
 }
 

@@ -72,6 +72,21 @@ function ratioFigure(
   ];
 }
 
+/** What the first takes more than the second, round by round. */
+function differenceFigure(
+  journal: Journal,
+  label: string,
+  names: readonly [whole: string, part: string],
+): Figure[] {
+  const [whole = [], part = []] = names.map((name) => perOperation(journal, name));
+  const values = whole.flatMap((value, round) => value - (part[round] ?? Number.NaN));
+  if (values.length === 0 || part.length === 0) return [];
+  const value = quantile(values, 0.5);
+  return [
+    { name: label, value, unit: "µs", spread: spreadOf(values), interval: medianInterval(values) },
+  ];
+}
+
 function streamFigure(journal: Journal, op: string, aim?: Figure["aim"]): Figure[] {
   const name = caseName("memory", op, "100 MB");
   const sizeBytes = recordsOf(journal, name, false)[0]?.sizeBytes ?? 0;
@@ -109,6 +124,10 @@ export function storeFiguresOf(journal: Journal): readonly Figure[] {
     ...ratioFigure(journal, "r2 put 1 KB, of memory's", [put("r2"), put("memory")]),
     ...ratioFigure(journal, "redis put 1 KB, of disk's", [put("redis"), put("disk")]),
     ...timeFigure(journal, caseName("memory", "handOver", "64 KB"), 250),
+    ...differenceFigure(journal, "of it beside the call", [
+      caseName("memory", "handOver", "64 KB"),
+      caseName("memory", "call", "100 B"),
+    ]),
     ...streamFigure(journal, "getStream", { atLeast: 1.5 }),
     ...streamFigure(journal, "putStream"),
     ...ratioFigure(journal, "put 1 KB with expiry, of without", [put("ttl"), put("plain")], {

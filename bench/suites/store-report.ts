@@ -3,7 +3,7 @@ import type { Journal } from "../journal.ts";
 import type { Provenance } from "../provenance.ts";
 import { medianInterval, quantile } from "../statistics.ts";
 import type { Figure } from "./figures.ts";
-import { PLACES, SIZES, caseName } from "./store-cases.ts";
+import { HAND_OVERS, PLACES, SIZES, caseName } from "./store-cases.ts";
 import { cpuPerOperation, perOperation } from "./store-figures.ts";
 import { figureTable, originLines, shown, tableOf } from "./tables.ts";
 
@@ -28,7 +28,7 @@ function operationTable(journal: Journal): string {
   const streams = ["putStream", "getStream"].flatMap((op) =>
     PLACES.map((place) => caseName(place, op, "100 MB")),
   );
-  const handOvers = ["handOver", "call"].map((op) => caseName("memory", op, "64 KB"));
+  const handOvers = HAND_OVERS.map(([op, size]) => caseName("memory", op, size));
   const rows = [...values, ...handOvers, ...streams].flatMap((name) => {
     const row = rowOf(journal, name);
     return row === undefined ? [] : [row];
