@@ -158,13 +158,15 @@ export class Jobs {
     for (const guest of job.guests) guest.abandon();
     const { table, locks, leases, answers } = this.#parts;
     leases.dropAll(job);
-    for (const bucket of job.buckets.values()) {
-      for (const entry of bucket.entries.values()) if (!entry.persist) table.remove(entry);
-      if (bucket.entries.size === 0) table.dropBucket(bucket);
-    }
-    locks.dropAll(job);
-    answers.settleAll(job);
-    for (const slot of job.slots) if (!slot.entry) this.#seams.space.free(slot);
+    table.inBulk(() => {
+      for (const bucket of job.buckets.values()) {
+        for (const entry of bucket.entries.values()) if (!entry.persist) table.remove(entry);
+        if (bucket.entries.size === 0) table.dropBucket(bucket);
+      }
+      locks.dropAll(job);
+      answers.settleAll(job);
+      for (const slot of job.slots) if (!slot.entry) this.#seams.space.free(slot);
+    });
     this.#learn(job);
     if (job.buckets.size > 0) {
       this.record(job);

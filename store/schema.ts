@@ -217,6 +217,10 @@ export const STATEMENTS = {
      VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   ),
   slotDelete: statement<[id: number]>("DELETE FROM storeSlots WHERE id = ?"),
+  /** `ids` is a JSON array. */
+  slotDeleteMany: statement<[ids: string]>(
+    "DELETE FROM storeSlots WHERE id IN (SELECT value FROM json_each(?))",
+  ),
   slotsSweep: statement<[]>(
     `DELETE FROM storeSlots WHERE id NOT IN (SELECT slot FROM storeObjects)
        AND id NOT IN (SELECT slot FROM storeAnswers WHERE slot IS NOT NULL)`,
@@ -240,6 +244,11 @@ export const STATEMENTS = {
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   ),
   objectDelete: statement<Key>("DELETE FROM storeObjects WHERE job = ? AND bucket = ? AND key = ?"),
+  /** `keys` is a JSON array. */
+  objectDeleteMany: statement<[job: number, bucket: string, keys: string]>(
+    `DELETE FROM storeObjects
+     WHERE job = ? AND bucket = ? AND key IN (SELECT value FROM json_each(?))`,
+  ),
   objectsSweep: statement<[]>(
     "DELETE FROM storeObjects WHERE job NOT IN (SELECT number FROM storeJobs)",
   ),

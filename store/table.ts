@@ -9,6 +9,7 @@
  */
 import { type Clock, STORE_LIMITS, type Sql } from "../runtime/contract/index.ts";
 import type { Answers } from "./answers.ts";
+import { Bulk } from "./bulk.ts";
 import {
   type Bucket,
   type Entry,
@@ -39,6 +40,9 @@ export class Table {
   readonly emptied = new Set<Job>();
   #count = 0;
   readonly #shares = new Shares();
+  readonly #bulk = new Bulk<Bucket, string>(({ job, name }, keys) => {
+    this.#seams.sql.all(STATEMENTS.objectDeleteMany, job.number, name, keys);
+  });
   readonly #seams: TableSeams;
 
   constructor(seams: TableSeams) {
@@ -173,16 +177,25 @@ export class Table {
 
   /** Removes what is due. Idle times move on with every use, so some are not. */
   expire(nowMs: number): void {
-    for (const entry of this.wheel.due(nowMs)) {
-      if (entry.isGone) continue;
-      if (isExpired(entry, nowMs)) this.remove(entry);
-      else this.wheel.set(entry, deadlineMs(entry));
-    }
+    this.inBulk(() => {
+      for (const entry of this.wheel.due(nowMs)) {
+        if (entry.isGone) continue;
+        if (isExpired(entry, nowMs)) this.remove(entry);
+        else this.wheel.set(entry, deadlineMs(entry));
+      }
+    });
+  }
+
+  /** Removes many entries: their rows go together (bulk.ts). Nothing is put meanwhile. */
+  inBulk(work: () => void): void {
+    this.#seams.space.inBulk(() => this.#bulk.run(work));
   }
 
   destroy(bucket: Bucket): void {
     const { job, name } = bucket;
-    for (const entry of bucket.entries.values()) this.remove(entry);
+    this.inBulk(() => {
+      for (const entry of bucket.entries.values()) this.remove(entry);
+    });
     this.dropBucket(bucket);
     if (job.lostEpoch !== undefined) job.settled.add(name);
   }
@@ -249,7 +262,9 @@ export class Table {
     const { bucket, key } = entry;
     this.#seams.answers.flush(bucket.job);
     entry.hasRow = false;
-    this.#seams.sql.all(STATEMENTS.objectDelete, bucket.job.number, bucket.name, key);
+    if (!this.#bulk.take(bucket, key)) {
+      this.#seams.sql.all(STATEMENTS.objectDelete, bucket.job.number, bucket.name, key);
+    }
     this.#seams.space.wrote(bucket.job);
   }
 }

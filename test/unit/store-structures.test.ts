@@ -1,8 +1,44 @@
 /** The structures under the store, each against the plainest model of itself. */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Meter, SortedKeys, Wheel, sameStored } from "../../store/internal.ts";
+import { Bulk, Meter, SortedKeys, Wheel, sameStored } from "../../store/internal.ts";
 import type { StoredValue } from "../../runtime/contract/index.ts";
+
+describe("rows that go together", () => {
+  it("go once each, by groups, in few statements, and before the work is over", () => {
+    const deleted: [string, number[]][] = [];
+    const bulk = new Bulk<string, number>((group, keys) => {
+      deleted.push([group, JSON.parse(keys) as number[]]);
+    });
+    expect(bulk.take("a", 0)).toBe(false);
+    bulk.run(() => {
+      for (let key = 0; key < 12_000; key += 1) expect(bulk.take("a", key)).toBe(true);
+      bulk.run(() => expect(bulk.take("b", 1)).toBe(true));
+      expect(deleted).toEqual([]);
+    });
+    expect(deleted.map(([group, keys]) => [group, keys.length])).toEqual([
+      ["a", 5_000],
+      ["a", 5_000],
+      ["a", 2_000],
+      ["b", 1],
+    ]);
+    expect(deleted.flatMap(([group, keys]) => (group === "a" ? keys : []))).toEqual(
+      Array.from({ length: 12_000 }, (_, key) => key),
+    );
+    expect(bulk.take("a", 1)).toBe(false);
+  });
+
+  it("go also when the work fails half-way: what was collected is gone in memory", () => {
+    const deleted: string[] = [];
+    const bulk = new Bulk<string, string>((_, keys) => deleted.push(keys));
+    const failing = (): void => {
+      bulk.take("a", "k");
+      throw new RangeError("half-way");
+    };
+    expect(() => bulk.run(failing)).toThrow(RangeError);
+    expect(deleted).toEqual(['["k"]']);
+  });
+});
 
 describe("sorted keys", () => {
   it("give what an array that is sorted at every look gives", () => {
