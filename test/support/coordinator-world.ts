@@ -2,6 +2,7 @@
  * A shard's coordinator over SQLite in memory, in virtual time: commits that a crash can precede
  * or follow, and an outside that answers what leaves. Chance comes from a seed.
  */
+import { equal } from "node:assert/strict";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { deserialize, serialize } from "node:v8";
 import type { Log, Sql, SqlValue, Statement } from "../../runtime/contract/index.ts";
@@ -237,6 +238,7 @@ export class CoordinatorWorld {
   }
 
   #perform(run: Ref, request: Perform[1], effect: Perform[2]): void {
+    equal(this.#isDirty, false, `${effect.do} leaves before its commit`);
     const flow = this.options.flows[request.workflow];
     const given = { input: valueOf(request.input), query: {}, headers: {} };
     switch (effect.do) {

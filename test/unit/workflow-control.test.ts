@@ -126,6 +126,7 @@ describe("a pause", () => {
     await world.until(2_000);
     command(world, { type: "pause" });
     await world.until(500_000);
+    command(world, { type: "timer", key: "a/0" });
     expect(world.run.status).toBe("paused");
     command(world, { type: "resume" });
     await world.until(507_000);
@@ -156,11 +157,45 @@ describe("a termination", () => {
     const world = worldOf(saga, { input: 1, functions: { undo: () => "undone" } });
     await actUntil(world, () => dispatches(world).length === 2);
     command(world, { type: "terminate", rollback });
+    // Nothing is undone while an attempt may still work on it.
+    expect(dispatches(world).length).toBe(2);
     await world.finish();
     expect(world.run.state.ended?.status).toBe("terminated");
     expect(world.left("cancel").map(({ step }) => step)).toStrictEqual(["a/1"]);
     expect(dispatches(world).slice(2)).toStrictEqual(undone);
     expect(refusal(() => command(world, { type: "terminate" }))).toBe("RUN_STATE");
+  });
+
+  it("waits for hooks that are being called", async () => {
+    const world = worldOf(
+      (dag) =>
+        dag
+          .node("a")
+          .modify((n) => n)
+          .apply("double"),
+      { input: 1 },
+    );
+    await actUntil(world, () => world.left("hooks").length === 1);
+    command(world, { type: "terminate" });
+    expect(world.run.state.ended).toBeUndefined();
+    await world.finish();
+    expect(world.run.status).toBe("terminated");
+    expect(dispatches(world)).toStrictEqual([]);
+    command(world, { type: "restart" });
+    await world.finish();
+    expect(world.output).toBe(2);
+  });
+
+  it("and a restart leave one compensation for each step", async () => {
+    const world = worldOf(saga, { input: 1, functions: { undo: () => "undone" } });
+    await actUntil(world, () => dispatches(world).length === 1);
+    command(world, { type: "terminate" });
+    await world.finish();
+    command(world, { type: "restart" });
+    await actUntil(world, () => dispatches(world).includes("a/1"));
+    command(world, { type: "terminate", rollback: true });
+    await world.finish();
+    expect(dispatches(world).filter((step) => step === "a/0/undo").length).toBe(1);
   });
 
   it("reaches the runs that it invoked", async () => {
@@ -208,6 +243,31 @@ describe("a restart", () => {
     await world.finish();
     expect(world.output).toStrictEqual({ a: 2, b: 4 });
     expect(dispatches(world)).toStrictEqual(["start/0", "a/0", "a/0", "b/1"]);
+  });
+
+  it("keeps what ended while the run was failing", async () => {
+    const state = { isBroken: true };
+    const world = worldOf(
+      (dag) => {
+        dag.node("start");
+        dag.node("a").apply("fixable");
+        dag.node("b").apply("never").apply("double");
+        dag.edge("start", "a");
+        dag.edge("start", "b");
+      },
+      { input: 1, functions: fixable(state) },
+    );
+    await actUntil(world, () => world.left("cancel").length === 1);
+    const { token = 0 } = world.left("cancel")[0] ?? {};
+    const outcome = { ok: true, output: { value: 20 } } as const;
+    command(world, { type: "settled", step: "b/0", token, outcome });
+    await world.finish();
+    expect(world.run.status).toBe("failed");
+    state.isBroken = false;
+    command(world, { type: "restart" });
+    await world.finish();
+    expect(world.output).toStrictEqual({ a: 1, b: 40 });
+    expect(world.ledger.get("0-1/b/0")).toBe(1);
   });
 
   it("goes on from a hook that failed", async () => {

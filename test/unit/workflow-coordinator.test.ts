@@ -150,6 +150,14 @@ describe("durabilities", () => {
     expect(world.output("0-a")).toBe(2);
   });
 
+  it("run: stays in memory while it waits, for nothing else has it", async () => {
+    const world = worldOf({ options: { residentRuns: 0 } });
+    world.start("0-a", "loose", 1);
+    await world.finish(["0-a"]);
+    expect(world.output("0-a")).toBe(4);
+    expect(world.ledger.get("0-a/a/0")).toBe(1);
+  });
+
   it("run: keeps the start alone, begins anew after a crash, and ends all the same", async () => {
     const world = worldOf();
     world.start("0-a", "loose", 1);

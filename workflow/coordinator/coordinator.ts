@@ -219,7 +219,9 @@ export class Coordinator {
     for (const effect of effects) this.#effect(live, effect);
     if (live.run.state.ended) return;
     const { snapshotEvents } = this.#options;
-    const isLong = live.head - live.snapshot >= snapshotEvents;
+    // As many events as the state has parts, so that wide runs do not write it again and again.
+    const { scopes, steps } = live.run.state;
+    const isLong = live.head - live.snapshot >= Math.max(snapshotEvents, scopes.size + steps.size);
     if (isLong && isDurable(live.run) && live.run.canBeSnapshot) this.#table.snapshot(live);
     this.#table.update(live);
     this.#dues.set(live.number, live.timers.nextAtMs);

@@ -92,26 +92,23 @@ export class Run implements StepOwner {
 
   /** Something is in flight that ends with its process: after a restart it has to be told anew. */
   get isBusy(): boolean {
-    const { ended, batch, form, plan, code, steps, ending } = this.state;
+    const { ended, form, plan, code, steps, ending } = this.state;
     if (ended) return false;
-    if (batch || code?.isLive === true || (form === "dag" && !plan && !ending)) return true;
-    for (const { phase, operation } of steps.values()) {
-      if (phase === "running" || phase === "held") return true;
-      if (phase === "canceling" && operation.op !== "invoke") return true;
-    }
+    if (code?.isLive === true || (form === "dag" && !plan && !ending)) return true;
+    if (this.#hasAttempts) return true;
+    for (const { phase } of steps.values()) if (phase === "held") return true;
     return false;
   }
 
   get status(): RunStatus {
-    const { ended, ending, pausedAtMs, steps, plan, form, code, batch } = this.state;
+    const { ended, ending, pausedAtMs, steps, plan, form } = this.state;
     if (ended) return ended.status;
     if (ending) return ending.phase === "undoing" ? "rollingBack" : "running";
-    const phases = [...steps.values()].map(({ phase }) => phase);
-    const isBusy = phases.some((phase) => phase === "running" || phase === "canceling");
-    if (pausedAtMs !== undefined) return isBusy || batch ? "pausing" : "paused";
     if (form === "dag" && !plan) return "queued";
-    const isWaiting = phases.some((phase) => phase !== "done") && !isBusy && !batch;
-    return isWaiting && code?.isLive !== true ? "waiting" : "running";
+    if (pausedAtMs !== undefined) return this.#hasAttempts ? "pausing" : "paused";
+    if (this.isBusy) return "running";
+    for (const { phase } of steps.values()) if (phase !== "done") return "waiting";
+    return "running";
   }
 
   /**
@@ -173,6 +170,16 @@ export class Run implements StepOwner {
 
   mayLaunch(step: StepState): boolean {
     return this.state.form === "dag" || this.#code.mayLaunch(step);
+  }
+
+  /** Hooks or attempts that have not answered yet. */
+  get #hasAttempts(): boolean {
+    if (this.state.batch) return true;
+    for (const { phase, operation } of this.state.steps.values()) {
+      if (phase === "running") return true;
+      if (phase === "canceling" && operation.op !== "invoke") return true;
+    }
+    return false;
   }
 
   #begin(event: Started): Effect[] {
