@@ -190,7 +190,12 @@ describe("a namespace with cells of its own", () => {
         },
       });
       try { await store.put(key, stream); return "stored"; }
-      catch (error) { return String(error.code ?? error.message); }
+      catch (error) {
+        // The call goes on: what is left of the upload ends without its help.
+        await new Promise((go) => setTimeout(go, 300));
+        if (broken && await store.has(key)) return "stored";
+        return String(error.code ?? error.message);
+      }
     };`;
     await platform().deploy("writer", code, {}, { namespace });
     const write = async (key: string, bytes: number, broken: boolean): Promise<unknown> =>
