@@ -77,8 +77,9 @@ export class CallStoreTarget extends RpcTarget implements StoreTarget {
   async #take(call: StoreCall & { readonly op: "take" }, store: StoreOfCall): Promise<StoreResult> {
     const result = await this.#inner.run({ ...call, leaseMs: store.leaseMs });
     if (!result.ok) return result;
-    const { lease } = result.answer as StoreAnswers["take"];
-    if (lease === undefined || store.took({ job: this.#job, lease })) return result;
+    const { lease, found } = result.answer as StoreAnswers["take"];
+    if (lease === undefined || !found) return result;
+    if (store.took({ job: this.#job, lease, found })) return result;
     await this.#inner.run({ op: "giveBack", lease });
     return refused(callEnded());
   }

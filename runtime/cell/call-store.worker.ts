@@ -18,6 +18,7 @@ import {
   IsolaError,
   LIMITS,
   STORE_LIMITS,
+  type StoreAnswers,
   type StoreJobRequest,
   type StoreOpening,
   type StoreResult,
@@ -204,19 +205,26 @@ class CallStore implements StoreOfCall {
       return undefined;
     }
     const errors = await Promise.all(takes.map((take) => this.#decideOne(take, isDone)));
-    return isDone ? errors.find((error) => error && !GONE.has(error.code)) : undefined;
+    return isDone ? errors.find((error) => error !== undefined) : undefined;
   }
 
-  async #decideOne({ job, lease }: Take, isDone: boolean): Promise<ErrorData | undefined> {
+  async #decideOne({ job, lease, found }: Take, isDone: boolean): Promise<ErrorData | undefined> {
     // With the job goes what was taken of it.
     if (!this.#live.caller && !this.job.isForeign && job === this.job.id) return undefined;
     try {
       const target = await reach(this.#cell, { namespace: this.job.namespace, job });
       const result = await target.run({ op: isDone ? "acknowledge" : "giveBack", lease });
-      return result.ok ? undefined : result.error;
+      if (result.ok || GONE.has(result.error.code)) return undefined;
+      if (result.error.code !== "LOCK_STALE") return result.error;
+      // Destroyed or put over since, it is gone; after a restart of its shard it is back.
+      const { bucket, key, version } = found;
+      const stat = await target.run({ op: "stat", bucket, key });
+      const isBack = stat.ok && (stat.answer as StoreAnswers["stat"]).found?.version === version;
+      return isBack ? result.error : undefined;
     } catch (thrown) {
-      const found = thrown instanceof Error ? thrown.message : String(thrown);
-      return new IsolaError("CELL_RESTARTING", { attempted: "decide a take", found }).toData();
+      const message = thrown instanceof Error ? thrown.message : String(thrown);
+      const parts = { attempted: "decide a take", found: message };
+      return new IsolaError("CELL_RESTARTING", parts).toData();
     }
   }
 

@@ -8,12 +8,13 @@
  * C3 What a call holds is given back when it leaves, once. A driver that is dropped, because its
  *    caller answered without waiting, runs no `finally`: it is found by its silence (`sweep`).
  */
-import type { CallEnvelope, ErrorData } from "../contract/index.ts";
+import type { CallEnvelope, ErrorData, ObjectInfo } from "../contract/index.ts";
 
 /** An object that a call has taken from the store, until the call settles. */
 export interface Take {
   readonly job: string;
   readonly lease: number;
+  readonly found: ObjectInfo;
 }
 
 /** What a call has of the store (call-store). */

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { CELL_CONTROL } from "../../runtime/contract/index.ts";
 import { askCell } from "../support/cell-control.ts";
 import { killCell } from "../support/cells.ts";
-import { type TestPlatform, usePlatform } from "../support/platform.ts";
+import { type TestPlatform, pause, usePlatform } from "../support/platform.ts";
 import { until } from "../support/until.ts";
 import { describeCases } from "./cases/case.ts";
 import { storeCases } from "./cases/index.ts";
@@ -103,6 +103,33 @@ describe("a cell without shards that dies", () => {
     const codes = (await Promise.all(calls)).map(({ code }) => code);
     expect(codes).toEqual(["CELL_LOST", "CELL_LOST", "CELL_LOST"]);
     await until(async () => (await jobs()) === 0, 10_000);
+  });
+});
+
+describe("a take from a shard that dies before the answer", () => {
+  it("is the call's failure, and the object is there again", async () => {
+    const own = within(platform());
+    await own.deploy(
+      "slow-take",
+      `export default async ({ job, waitMs }, ctx) => {
+        if (!job) {
+          const made = await ctx.store.createJob({ durability: "disk" });
+          await made.put("k", "value");
+          return (await made.info()).id;
+        }
+        const value = await ctx.store.job(job).take("k");
+        await new Promise((go) => setTimeout(go, waitMs));
+        return value;
+      };`,
+    );
+    const job = (await own.call("slow-take", { json: {} })).json;
+    const slow = own.call("slow-take", { json: { job, waitMs: 3_000 } });
+    await pause(500);
+    await killCell(platform(), 0);
+    const answer = await slow;
+    expect([answer.status, answer.code]).toEqual([409, "LOCK_STALE"]);
+    expect((await own.call("slow-take", { json: { job, waitMs: 0 } })).json).toBe("value");
+    expect((await own.call("slow-take", { json: { job, waitMs: 0 } })).status).toBe(204);
   });
 });
 

@@ -180,6 +180,26 @@ const takes: CaseGroup["cases"] = {
     }
   },
 
+  "what a call took may be put over, destroyed or ended with its job meanwhile": async (
+    platform,
+  ) => {
+    for (const [then, expected] of [
+      [["put", "k", "new"], "new"],
+      [["destroy"], null],
+      [["end"], undefined],
+    ] as const) {
+      const { id: job } = await jobOf(platform);
+      await run(platform, { job, before: [["put", "k", "value"]] });
+      const answer = await run(platform, { job, before: [["take", "k"], then] });
+      expect([then, answer.status, answer.text.slice(0, 300)]).toEqual([
+        then,
+        200,
+        expect.stringContaining('"value"'),
+      ]);
+      if (expected !== undefined) expect(await left(platform, job)).toBe(expected);
+    }
+  },
+
   "what is taken at a deadline or by a client that leaves is back": async (platform) => {
     const { id: job } = await jobOf(platform);
     await run(platform, { job, before: [["put", "k", "value"]] });
