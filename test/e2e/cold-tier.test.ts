@@ -6,6 +6,7 @@ import type { StoreBucketClient, StoreJobClient } from "../../runtime/client/ind
 import { IsolaError } from "../../runtime/contract/index.ts";
 import { S3Bucket } from "../../runtime/gateway/internal.ts";
 import { type TestPlatform, pause, startTestPlatform } from "../support/platform.ts";
+import { processesOf } from "../support/process-list.ts";
 import { BUCKET, CREDENTIALS, type S3Server, startS3Server } from "../support/s3-server.ts";
 import { until } from "../support/until.ts";
 
@@ -67,6 +68,11 @@ async function expectAll(bucket: StoreBucketClient, count: number): Promise<void
     const found = await bucket.get(`object-${index}`);
     expect(Buffer.compare((await found?.bytes()) ?? Buffer.of(), octets(MIB, index))).toBe(0);
   }
+}
+
+function kill(pid: number | undefined): void {
+  if (pid === undefined) throw new Error("no such process");
+  process.kill(pid, "SIGKILL");
 }
 
 describe("a bucket below memory and disk", () => {
@@ -158,12 +164,25 @@ describe("a cell that is killed", () => {
         await strange.ask({ method: "PUT", key, body: octets(10, 1) });
       }
       const { cells } = await platform.status();
-      const { pid = 0 } = cells.find(({ slot }) => slot === 0) ?? {};
-      process.kill(pid, "SIGKILL");
+      kill(cells.find(({ slot }) => slot === 0)?.pid);
       await until(async () => !s3.keys().includes(`${prefix}0-17`), 20_000);
       expect(s3.keys()).toContain("elsewhere");
       await expectAll(bucket, count);
       await strange.ask({ method: "DELETE", key: "elsewhere" });
+    });
+  });
+});
+
+describe("the process between cells and bucket", () => {
+  it("is back before anybody misses it when it was killed", async () => {
+    await inJob("between", async (job) => {
+      const bucket = job.bucket();
+      const count = DISK_MB + 4;
+      expect(await fill(bucket, count)).toEqual([count, undefined]);
+      const [pid] = processesOf(join(platform.dataDir, "workerd", "cold", "config.capnp"));
+      kill(pid);
+      await expectAll(bucket, count);
+      expect(processesOf(join(platform.dataDir, "workerd", "cold"))).not.toContain(pid);
     });
   });
 });
