@@ -16,7 +16,9 @@ const SEPARATOR = "\n";
 export function packEnvelope(envelope: CallEnvelope): EnvelopeCarrier {
   const { id, ns, fn, v, dl, tp, at, ik, ch, sg, fr, mb, sj = "" } = envelope;
   return {
-    c: `${id}\n${ns}\n${fn}\n${v}\n${dl}\n${tp}\n${at}\n${ik}\n${ch.join(" ")}\n${sg}\n${fr}\n${mb}\n${sj}`,
+    c:
+      `${id}\n${ns}\n${fn}\n${v}\n${dl}\n${tp}\n${at}\n${ik}\n` +
+      `${ch.join(" ")}\n${sg}\n${fr}\n${mb}\n${sj}`,
   };
 }
 
