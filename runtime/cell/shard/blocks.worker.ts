@@ -7,13 +7,19 @@
  * B2 What an epoch wrote belongs to that opening of the shard; the next one sweeps what nothing
  *    names (G4).
  * B3 SQLite's file does not shrink by itself: without any value in it, it is made anew.
+ * B4 Giving back is done in slices, with the others' turn in between: SQLite walks over every page
+ *    of what it frees. A crash half-way leaves orphans (B2).
  */
 import { DurableObject } from "cloudflare:workers";
 import type { SqlValue, Statement } from "../../contract/index.ts";
 import { BLOCK_MIGRATIONS, BLOCK_STATEMENTS } from "./schema.ts";
+import { nextTick } from "./system-timers.worker.ts";
 
 /** Octets of one part; only the last one of a value is shorter. */
 export const PART_BYTES = 1024 * 1024;
+
+/** Parts freed in one turn: some 10 ms. */
+const RELEASE_PARTS = 8;
 
 /** An empty file of this size is made anew. */
 const SHRINK_BYTES = 16 * 1024 * 1024;
@@ -48,8 +54,20 @@ export class Blocks extends DurableObject {
     return row && new Uint8Array(row.bytes);
   }
 
+  /** Keeps B4. */
   async release(ids: readonly string[]): Promise<void> {
-    for (const id of ids) this.#all(BLOCK_STATEMENTS.remove, id);
+    let inTurn = 0;
+    for (const id of ids) {
+      let parts: number;
+      do {
+        if (inTurn >= RELEASE_PARTS) {
+          await nextTick();
+          inTurn = 0;
+        }
+        parts = this.#all(BLOCK_STATEMENTS.removeSome, id, RELEASE_PARTS).length;
+        inTurn += Math.max(1, parts);
+      } while (parts === RELEASE_PARTS);
+    }
     await this.#shrink();
   }
 

@@ -27,7 +27,11 @@ export const BLOCK_STATEMENTS = {
     [start: number, sizeBytes: number, id: string, part: number],
     { bytes: ArrayBuffer }
   >("SELECT substr(bytes, ?, ?) AS bytes FROM blocks WHERE id = ? AND part = ?"),
-  remove: statement<[id: string]>("DELETE FROM blocks WHERE id = ?"),
+  /** Some parts of a value; answers a row for each. */
+  removeSome: statement<[id: string, partsMax: number], { part: number }>(
+    `DELETE FROM blocks WHERE rowid IN (SELECT rowid FROM blocks WHERE id = ? LIMIT ?)
+     RETURNING part`,
+  ),
   former: statement<[epoch: number], { id: string }>(
     "SELECT DISTINCT id FROM blocks WHERE epoch < ?",
   ),

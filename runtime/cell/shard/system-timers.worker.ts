@@ -9,6 +9,11 @@ export function afterThisTick(callback: () => void): void {
   setTimeout(callback, 0);
 }
 
+/** Resolves then. */
+export function nextTick(): Promise<void> {
+  return new Promise((resolve) => afterThisTick(resolve));
+}
+
 /** Longest time for which operations follow one another without a look at the sockets. */
 const BREATHLESS_MS = 4;
 
