@@ -57,6 +57,8 @@ export class CoordinatorWorld {
   commits = 0;
   coordinator: Coordinator;
   log = new CommitLog();
+  /** Everything that left, in order. */
+  readonly performed: Perform[2][] = [];
   /** Ends that left, by run. */
   readonly ends: string[] = [];
   /** Statuses that the store was told, by run: its jobs' ends. */
@@ -82,7 +84,7 @@ export class CoordinatorWorld {
       id,
       namespace: "default",
       workflow,
-      form: "dag",
+      form: workflow in this.options.flows ? "dag" : "code",
       input: { value: input },
       query: {},
       headers: {},
@@ -239,6 +241,7 @@ export class CoordinatorWorld {
 
   #perform(run: Ref, request: Perform[1], effect: Perform[2]): void {
     equal(this.#isDirty, false, `${effect.do} leaves before its commit`);
+    this.performed.push(effect);
     const flow = this.options.flows[request.workflow];
     const given = { input: valueOf(request.input), query: {}, headers: {} };
     switch (effect.do) {
@@ -266,6 +269,8 @@ export class CoordinatorWorld {
   }
 
   #dispatch(run: Ref, effect: Perform[2] & { readonly do: "dispatch" }): void {
+    // Callbacks of code are the test's.
+    if (effect.operation.op === "do") return;
     const { step, token, operation, attempt, idempotencyKey: key, input } = effect;
     this.ledger.set(key, (this.ledger.get(key) ?? 0) + 1);
     this.#later(async () => {

@@ -57,6 +57,16 @@ async function idle(world: CoordinatorWorld): Promise<boolean> {
   return isActive || world.nowMs !== before;
 }
 
+const call = (world: CoordinatorWorld, session: number, name: string): void => {
+  world.tell("0-a", {
+    type: "stepCalled",
+    session,
+    step: `do:${name}-1`,
+    operation: { op: "do", retry: { limit: 0, delayMs: 0, backoff: "constant" } },
+  });
+};
+const kinds = (world: CoordinatorWorld): string[] => world.performed.map((effect) => effect.do);
+
 describe("starts", () => {
   it("happen once for an id, and once for a key", async () => {
     const world = worldOf();
@@ -171,7 +181,63 @@ describe("durabilities", () => {
   });
 });
 
+describe("code", () => {
+  it("is run again after a crash, and gets what its journal knows", async () => {
+    const world = worldOf();
+    world.start("0-a", "code", 1);
+    await world.commit();
+    call(world, 1, "pay");
+    await world.commit();
+    const outcome = { ok: true, output: { value: "paid" } } as const;
+    world.tell("0-a", { type: "settled", step: "do:pay-1", token: 1, outcome });
+    await world.commit();
+    expect(kinds(world)).toStrictEqual(["runCode", "dispatch", "answerStep"]);
+    world.crash();
+    await world.commit();
+    call(world, 2, "pay");
+    await world.commit();
+    world.tell("0-a", { type: "codeEnded", session: 1, outcome });
+    expect(world.show("0-a").status).toBe("running");
+    world.tell("0-a", { type: "codeEnded", session: 2, outcome });
+    await world.commit();
+    expect(kinds(world).slice(3)).toStrictEqual(["runCode", "answerStep", "ended"]);
+    expect(world.output("0-a")).toBe("paid");
+  });
+
+  it("is put out of memory while it waits, and woken by its timer", async () => {
+    const world = worldOf({ options: { residentRuns: 0 } });
+    world.start("0-a", "code", 1);
+    await world.commit();
+    const operation = { op: "sleep", forMs: 5_000 } as const;
+    world.tell("0-a", { type: "stepCalled", session: 1, step: "sleep:rest-1", operation });
+    world.tell("0-a", { type: "codeIdle", session: 1 });
+    await world.commit();
+    expect(world.show("0-a").status).toBe("waiting");
+    expect(world.coordinator.residents).toBe(0);
+    while (kinds(world).length < 3 && (await world.act()));
+    await world.commit();
+    expect(kinds(world)).toStrictEqual(["runCode", "parkCode", "runCode"]);
+    expect(world.nowMs).toBe(1_005_000);
+  });
+});
+
 describe("what is kept", () => {
+  it("is so many runs and no more, the oldest leave; young keys hold theirs", async () => {
+    const world = worldOf({ options: { keptRuns: 3 } });
+    for (let at = 0; at < 6; at += 1) {
+      const key = at === 0 ? { key: "k", digest: "d" } : undefined;
+      world.start(`0-${String(at)}`, "one", at, key);
+      await world.finish([`0-${String(at)}`]);
+    }
+    const ids = (): string[] => world.coordinator.list("default").runs.map(({ id }) => id);
+    expect(ids()).toStrictEqual(["0-5", "0-4", "0-0"]);
+    world.crash();
+    world.nowMs += 2 * DAY_MS;
+    world.start("0-6", "one", 6);
+    await world.finish(["0-6"]);
+    expect(ids()).toStrictEqual(["0-6", "0-5", "0-4"]);
+  });
+
   it("of a finished run is a row, its history and its last state: little", async () => {
     const world = worldOf();
     world.start("0-a", "two", 1);

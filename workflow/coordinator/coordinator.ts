@@ -34,6 +34,7 @@ import { MIGRATIONS, type RunRow, STATEMENTS, migrationStatement } from "./schem
 const DAY_MS = 24 * 60 * 60 * 1_000;
 const DEFAULTS: CoordinatorOptions = {
   keptMs: 7 * DAY_MS,
+  keptRuns: 100_000,
   residentRuns: 1_000,
   snapshotEvents: 256,
 };
@@ -69,6 +70,8 @@ export class Coordinator {
   readonly #dues = new DueQueue<number>();
   #outgoing: Outgoing[] = [];
   #awaited = 0;
+  /** Ended runs that have a row. */
+  #ended: number;
   /** What a transition of one run asks of another, done before the transition's commit. */
   #next: (() => void)[] = [];
 
@@ -81,6 +84,7 @@ export class Coordinator {
     this.epoch = (sql.all(STATEMENTS.settingGet, "epoch")[0]?.value ?? 0) + 1;
     sql.all(STATEMENTS.settingPut, "epoch", this.epoch);
     this.#table = new RunTable(sql, codec);
+    this.#ended = sql.all(STATEMENTS.runsEnded)[0]?.count ?? 0;
     for (const { number, dueAtMs, isBusy } of sql.all(STATEMENTS.runsOpen)) {
       if (isBusy === 1) this.#recover(number);
       else this.#dues.set(number, dueAtMs ?? undefined);
@@ -140,7 +144,7 @@ export class Coordinator {
       for (const key of live.timers.due(nowMs)) this.#apply(live, { type: "timer", key });
       this.#dues.set(number, live.run.state.ended ? undefined : live.timers.nextAtMs);
     }
-    for (const { number } of this.#expired(nowMs)) this.#table.delete(number);
+    this.#delete(this.#expired(nowMs));
     this.#settle();
   }
 
@@ -207,6 +211,7 @@ export class Coordinator {
     const effects = live.run.apply(event);
     if (wasEnded && !live.run.state.ended) {
       this.#table.reopen(live);
+      this.#ended -= 1;
       this.#seams.store.begin(this.#ref(live));
     }
     this.#record(live, event, effects);
@@ -307,6 +312,7 @@ export class Coordinator {
     const { ended } = live.run.state;
     if (!ended) return;
     this.#table.end(live, this.#seams.clock.now());
+    this.#ended += 1;
     this.#dues.set(live.number, undefined);
     this.#seams.store.end(this.#ref(live), ended.status);
     this.#send(live, { do: "ended", ended });
@@ -360,6 +366,7 @@ export class Coordinator {
   #settle(): void {
     for (let next = this.#next.shift(); next; next = this.#next.shift()) next();
     this.#table.evict(this.#options.residentRuns);
+    if (this.#ended > this.#options.keptRuns) this.#delete(this.#surplus());
     this.#arm();
     const { log } = this.#seams;
     const last = this.#outgoing.at(-1);
@@ -392,6 +399,17 @@ export class Coordinator {
 
   #expired(nowMs: number): { readonly number: number }[] {
     return this.#seams.sql.all(STATEMENTS.runsExpired, nowMs - this.#keptMs, EXPIRED_AT_ONCE);
+  }
+
+  #surplus(): { readonly number: number }[] {
+    const count = Math.min(this.#ended - this.#options.keptRuns, EXPIRED_AT_ONCE);
+    const sinceMs = this.#seams.clock.now() - KEPT_MIN_MS;
+    return this.#seams.sql.all(STATEMENTS.runsSurplus, sinceMs, count);
+  }
+
+  #delete(runs: readonly { readonly number: number }[]): void {
+    for (const { number } of runs) this.#table.delete(number);
+    this.#ended -= runs.length;
   }
 
   get #keptMs(): number {

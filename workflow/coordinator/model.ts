@@ -135,8 +135,10 @@ export interface RunFilter {
 }
 
 export interface CoordinatorOptions {
-  /** How long runs are kept after their end. */
+  /** How long runs are kept after their end; at least a day. */
   readonly keptMs: number;
+  /** How many ended runs are kept; those whose key is younger than a day are, anyway. */
+  readonly keptRuns: number;
   /** Runs that wait are put out of memory beyond so many. */
   readonly residentRuns: number;
   /** Events after which a snapshot takes the place of the journal before it. */

@@ -150,6 +150,15 @@ export const STATEMENTS = {
     `SELECT number FROM workflowRuns WHERE endedAtMs IS NOT NULL AND endedAtMs <= ?
      ORDER BY endedAtMs LIMIT ?`,
   ),
+  runsEnded: statement<[], { count: number }>(
+    "SELECT count(*) AS count FROM workflowRuns WHERE endedAtMs IS NOT NULL",
+  ),
+  /** Oldest ends first, without runs that a young key names. */
+  runsSurplus: statement<[keysSinceMs: number, limit: number], { number: number }>(
+    `SELECT number FROM workflowRuns WHERE endedAtMs IS NOT NULL
+       AND NOT EXISTS (SELECT 1 FROM workflowKeys WHERE run = number AND atMs > ?)
+     ORDER BY endedAtMs LIMIT ?`,
+  ),
   runOldestEnded: statement<[], { endedAtMs: number | null }>(
     "SELECT min(endedAtMs) AS endedAtMs FROM workflowRuns WHERE endedAtMs IS NOT NULL",
   ),
