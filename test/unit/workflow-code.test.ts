@@ -210,6 +210,26 @@ describe("code that goes another way than its journal", () => {
   });
 });
 
+describe("calls that an isolate has no right to", () => {
+  it.each<[string, unknown]>([
+    ["do:x-1", { op: "apply", function: "f" }],
+    ["do:x-1", { op: "do" }],
+    ["do:x-1", { op: "do", retry: { limit: -1, delayMs: 0, backoff: "constant" } }],
+    ["do:x-1", null],
+    ["sleep:x-1", { op: "sleep", forMs: Number.NaN }],
+    ["event:x-1", { op: "event", type: "", timeoutMs: 1 }],
+    ["invoke:x-1", { op: "invoke", workflow: "No Name" }],
+    [`do:${"x".repeat(300)}-1`, { op: "sleep", forMs: 1 }],
+  ])("fail the run: %s %j", async (step, operation) => {
+    const world = new WorkflowCodeWorld(async () => new Promise(() => {}));
+    await world.settle();
+    const call = { type: "stepCalled", session: 1, step, operation } as const;
+    world.report(call as Parameters<typeof world.report>[0]);
+    await world.settle();
+    expect(world.run.state.ended?.error?.code).toMatch(/^(PLAN|REQUEST)_INVALID$/);
+  });
+});
+
 describe("commands to code", () => {
   it("pause between steps, and go on", async () => {
     const world = new WorkflowCodeWorld(order, { input: 1 });

@@ -93,6 +93,20 @@ describe("starts", () => {
   });
 });
 
+describe("plans", () => {
+  it("are checked where they come in: an isolate may hand over anything", async () => {
+    const world = worldOf();
+    for (const [at, plan] of [null, { format: 1 }, "plan"].entries()) {
+      const id = `0-${String(at)}`;
+      world.start(id, "one", 1);
+      const planned = { type: "planned", plan, pins: {} } as unknown;
+      world.tell(id, planned as Parameters<typeof world.tell>[1]);
+      await world.finish([id]);
+      expect(world.show(id).ended?.error?.code).toBe("PLAN_INVALID");
+    }
+  });
+});
+
 describe("runs of other runs", () => {
   it("are runs of the same shard, and hand their result up", async () => {
     const world = worldOf();

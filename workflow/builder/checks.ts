@@ -136,6 +136,24 @@ export const OPERATION_FIELDS: Readonly<Record<string, Fields>> = {
   },
 };
 
+const POLICY: Fields = {
+  retry: needed(retry),
+  timeoutMs: optional(integer(1, WORKFLOW_LIMITS.waitMaxMs)),
+};
+
+/** Fields of what code asks of its run, besides `op`. */
+export const CODE_FIELDS: Readonly<Record<string, Fields>> = {
+  do: { ...POLICY, rollback: optional(nested(POLICY)) },
+  sleep: { forMs: needed(waitMs) },
+  event: { type: needed(eventType), timeoutMs: needed(waitMs) },
+  invoke: {
+    workflow: needed(functionName),
+    version: optional(version),
+    retry: optional(retry),
+    timeoutMs: optional(integer(1, WORKFLOW_LIMITS.waitMaxMs)),
+  },
+};
+
 interface Fault {
   readonly name: string;
   readonly found: string;

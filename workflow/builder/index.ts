@@ -3,7 +3,7 @@ export { flow, Flow } from "./flow.ts";
 export { runHooks } from "./hook-calls.ts";
 export type { Held, HookCall, HookResult, RunError } from "./hook-calls.ts";
 export { planHash } from "./canonical.ts";
-export { validatePlan } from "./validate.ts";
+export { validatePlan, validateStepCall } from "./validate.ts";
 export { edgePath, hookName, pathWithin } from "./plan.ts";
 export type {
   ApplyPlan,

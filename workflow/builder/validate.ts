@@ -4,6 +4,7 @@
  */
 import { WORKFLOW_LIMITS } from "../../runtime/contract/index.ts";
 import {
+  CODE_FIELDS,
   type Fields,
   OPERATION_FIELDS,
   checkFields,
@@ -63,6 +64,26 @@ export function validatePlan(data: unknown): Plan {
     );
   }
   return plan;
+}
+
+/**
+ * Checks what code asks of its run: a step, a sleep, a wait, a workflow.
+ *
+ * @throws IsolaError `PLAN_INVALID` with path and reason.
+ */
+export function validateStepCall(step: string, operation: unknown): void {
+  checkOperation(step, operation, CODE_FIELDS);
+}
+
+function checkOperation(
+  where: string,
+  operation: unknown,
+  known: Readonly<Record<string, Fields>>,
+): void {
+  const op = isRecord(operation) ? String(operation["op"]) : "";
+  const fields = Object.hasOwn(known, op) ? known[op] : undefined;
+  if (!fields) refusePlan(where, `the operation ${shown(op)}`, Object.keys(known).join(", "));
+  checkFields(where, operation, { op: any, ...fields });
 }
 
 function listOf(path: string, value: unknown): readonly unknown[] {
@@ -128,13 +149,9 @@ function checkOperations(path: string, data: unknown): void {
   const operations = listOf(`${path}, operations`, data);
   for (const [index, operation] of operations.entries()) {
     const where = `${path}/${String(index)}`;
-    const op = isRecord(operation) ? String(operation["op"]) : "";
-    const fields = Object.hasOwn(OPERATION_FIELDS, op) ? OPERATION_FIELDS[op] : undefined;
-    if (!fields) {
-      refusePlan(where, `the operation ${shown(op)}`, Object.keys(OPERATION_FIELDS).join(", "));
-    }
-    checkFields(where, operation, { op: any, ...fields });
-    if (op === "repeat" && Number(operation["from"]) >= index) {
+    checkOperation(where, operation, OPERATION_FIELDS);
+    const { op, from } = operation as { readonly op: string; readonly from?: unknown };
+    if (op === "repeat" && Number(from) >= index) {
       refusePlan(where, "nothing to repeat", "an operation before it");
     }
   }

@@ -9,7 +9,8 @@
  * K4 Under durability `run` a run begins anew after a restart, with the commands that it was
  *    given; otherwise it goes on.
  */
-import { type Clock, IsolaError, type Sql } from "../../runtime/contract/index.ts";
+import { type Clock, IsolaError, type Sql, toIsolaError } from "../../runtime/contract/index.ts";
+import { validatePlan } from "../builder/index.ts";
 import type { Effect, HistoryEntry, RunEvent, RunStatus, Started } from "../engine/model.ts";
 import type { Outcome } from "../engine/model.ts";
 import { Run } from "../engine/run.ts";
@@ -129,7 +130,7 @@ export class Coordinator {
     const isLate = ref.epoch !== undefined && ref.epoch !== this.epoch;
     if (!isCommand && (isLate || row.endedAtMs !== null)) return this.#answer(undefined);
     const live = this.#loaded(row);
-    if (live) this.#apply(live, report);
+    if (live) this.#apply(live, checked(report));
     else if (isCommand) throw notFound(ref.id);
     this.#settle();
     return this.#answer(undefined);
@@ -461,6 +462,17 @@ export class Coordinator {
 /** Whether an event has to be on disk before what follows from it. */
 function isKept(run: Run, event: RunEvent): boolean {
   return isDurable(run) || event.type === "started" || COMMANDS.has(event.type);
+}
+
+/** A plan comes from an isolate that is not ours: what is none fails the run. */
+function checked(report: RunReport): RunReport {
+  if (report.type !== "planned") return report;
+  try {
+    return { ...report, plan: validatePlan(report.plan) };
+  } catch (thrown) {
+    const { name, message, code } = toIsolaError(thrown, "plan the run");
+    return { type: "planFailed", error: { name, message, code, isFinal: true } };
+  }
 }
 
 function notFound(id: string): IsolaError {

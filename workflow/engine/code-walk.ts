@@ -10,8 +10,8 @@
  *    another way, and what is missing then is a divergence (`PLAN_DIVERGED`), by name.
  * C3 Without a session, waits go on; what is over wakes the code. Callbacks need a session.
  */
-import { WORKFLOW_LIMITS, assert } from "../../runtime/contract/index.ts";
-import type { Held, RunError } from "../builder/index.ts";
+import { WORKFLOW_LIMITS, assert, toIsolaError } from "../../runtime/contract/index.ts";
+import { type Held, type RunError, validateStepCall } from "../builder/index.ts";
 import { undoId } from "./ending.ts";
 import type { CodeState, Outcome, RunEvent, StepOperation, StepState } from "./model.ts";
 import type { Steps } from "./steps.ts";
@@ -58,9 +58,9 @@ export class CodeWalk {
     const code = this.#code();
     if (event.session !== code.session || !code.isLive) return;
     const { step: id, operation, input = NOTHING } = event;
-    if (id.length > WORKFLOW_LIMITS.stepNameMaxCharacters) {
-      const message = `a step's name has ${String(id.length)} characters: ${id.slice(0, 40)}…`;
-      this.#fail({ name: "WorkflowFatalError", message, code: "REQUEST_INVALID", isFinal: true });
+    const refused = callFault(id, operation);
+    if (refused) {
+      this.#fail({ name: "WorkflowFatalError", ...refused, isFinal: true });
       return;
     }
     const known = this.#turn.state.steps.get(id);
@@ -236,6 +236,21 @@ export class CodeWalk {
     const { code } = this.#turn.state;
     assert(code, "a run in code form has its sessions");
     return code;
+  }
+}
+
+/** What is wrong with a call: it comes from an isolate that is not ours. */
+function callFault(id: string, operation: unknown): { message: string; code: string } | undefined {
+  if (id.length > WORKFLOW_LIMITS.stepNameMaxCharacters) {
+    const message = `a step's name has ${String(id.length)} characters: ${id.slice(0, 40)}…`;
+    return { message, code: "REQUEST_INVALID" };
+  }
+  try {
+    validateStepCall(id, operation);
+    return undefined;
+  } catch (thrown) {
+    const { message, code } = toIsolaError(thrown, `call the step ${id}`);
+    return { message, code };
   }
 }
 
