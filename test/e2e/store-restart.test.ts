@@ -8,6 +8,7 @@ import { IsolaClient } from "../../runtime/client/index.ts";
 import { type IsolaError, shardOfJob } from "../../runtime/contract/index.ts";
 import { SHARD_KEYS, actorFileName, shardName } from "../../runtime/host/internal.ts";
 import { type Platform, startPlatform } from "../../runtime/host/index.ts";
+import { until } from "../support/until.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "isola-restart-"));
 const dataDir = join(folder, "data");
@@ -53,6 +54,8 @@ it("finds every job again, whatever the number of cells", async () => {
   });
   for (const cells of [2, 4, 1]) {
     await withPlatform(cells, async ({ store }) => {
+      // The gateway hears of each cell when it is up.
+      await until(async () => (await store.jobs()).missing.length === 0);
       expect((await store.jobs()).items.map(({ id }) => id).toSorted()).toEqual(jobs.toSorted());
       for (const [seed, id] of jobs.entries()) {
         const found = await (await store.job(id).bucket().get("k")).bytes();
