@@ -15,7 +15,7 @@ import {
 } from "../support/workflow-specs.ts";
 import { type Accidents, WorkflowWorld, seededRandom, valueOf } from "../support/workflow-world.ts";
 
-const RUNS = Number(process.env["ISOLA_RUNS"] ?? 300);
+const RUNS = Number(process.env["ISOLA_RUNS"] ?? 200);
 const TIMEOUT_MS = Math.max(60_000, 100 * RUNS);
 const CALM: Accidents = { repeat: 0.1 };
 const ROUGH: Accidents = { crash: 0.1, repeat: 0.3, lose: 0.02 };
