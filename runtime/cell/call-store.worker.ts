@@ -3,7 +3,8 @@
  *
  * T1 The job of a call is made at its first use, in a shard of this cell if it has one, and ended
  *    once: when the outermost call has ended and nothing of it that may use the job is left (the
- *    stream of its answer; its `waitUntil`, within a bound). Nothing makes it again.
+ *    stream of its answer; its `waitUntil`, within a bound). Nothing makes it again, so what is
+ *    lost with its shard is an error, not an absence (G5).
  * T2 What a call took is decided once, when the call settles: it is gone before an answer without
  *    an error leaves, and back otherwise; what cannot be made to go is an error of the call. What
  *    a called function took becomes its caller's with its answer: one outcome for the whole tree.
@@ -51,6 +52,8 @@ class CallJob {
   /** Another cell made it and will end it. */
   readonly isForeign: boolean;
   isUsed = false;
+  /** It is made once: what a restart of its shard took would not be missed otherwise. */
+  isMade = false;
   isEnded = false;
 
   constructor(cell: Cell, { envelope }: LiveCall) {
@@ -108,13 +111,12 @@ class CallStore implements StoreOfCall {
     if (!this.isOpen) return new RefusingTarget(callEnded());
     const id = typeof jobId === "string" ? jobId : this.job.id;
     const { envelope } = this.#live;
-    if (isOwn) this.job.isUsed = true;
-    return reach(this.#cell, {
-      namespace: envelope.ns,
-      job: id,
-      callId: envelope.id,
-      ...(isOwn && !this.job.isForeign ? { create: this.job.request } : {}),
-    });
+    const opening = { namespace: envelope.ns, job: id, callId: envelope.id };
+    if (!isOwn || this.job.isForeign || this.job.isMade) return reach(this.#cell, opening);
+    this.job.isUsed = true;
+    const target = await reach(this.#cell, { ...opening, create: this.job.request });
+    this.job.isMade = true;
+    return target;
   }
 
   /**
@@ -315,6 +317,8 @@ async function reach(cell: Cell, opening: StoreOpening): Promise<StoreTarget> {
   if (shard === undefined || shard >= shards.count) return new RefusingTarget(noSuchJob(opening));
   if (shards.own.includes(shard)) return shards.actor(shard).openStore(opening);
   const wire = new WireStore(cell.supply, shard, opening);
+  const refusal = await wire.create();
+  if (refusal) return new RefusingTarget(IsolaError.fromData(refusal));
   return opening.callId === undefined
     ? wire
     : new CallStoreTarget(wire, { job: opening.job, callId: opening.callId });

@@ -4,6 +4,7 @@
  */
 import { RpcTarget } from "cloudflare:workers";
 import {
+  type ErrorData,
   IsolaError,
   type ObjectInfo,
   STORE_HEADER,
@@ -34,7 +35,6 @@ export class WireStore implements StoreTarget {
   readonly #supply: SupplyClient;
   readonly #shard: number;
   readonly #opening: StoreOpening;
-  #created: Promise<StoreResult> | undefined;
 
   constructor(supply: SupplyClient, shard: number, opening: StoreOpening) {
     this.#supply = supply;
@@ -42,9 +42,15 @@ export class WireStore implements StoreTarget {
     this.#opening = opening;
   }
 
+  /** Makes the job, if it is one to make. @returns why it is not there */
+  async create(): Promise<ErrorData | undefined> {
+    const { create } = this.#opening;
+    if (!create) return undefined;
+    const result = await this.#send({ op: "createJob", ...create }, null, undefined);
+    return result.ok ? undefined : result.error;
+  }
+
   async run(call: StoreCall, value?: unknown): Promise<StoreResult> {
-    const refused = await this.#create();
-    if (refused) return refused;
     if (!WITH_VALUE.has(call.op)) return this.#send(call, null, undefined);
     const octets = octetsOf(value);
     if (octets) return this.#send(call, octets, "application/octet-stream");
@@ -52,8 +58,6 @@ export class WireStore implements StoreTarget {
   }
 
   async upload(call: StoreCall & { readonly op: "put" }): Promise<StoreUploadResult> {
-    const refused = await this.#create();
-    if (refused) return refused;
     const { readable, writable } =
       call.sizeBytes === undefined
         ? new IdentityTransformStream()
@@ -62,17 +66,6 @@ export class WireStore implements StoreTarget {
     const type = "application/octet-stream";
     const answer = this.#send(call, readable, type, controller.signal);
     return { ok: true, upload: new WireUpload(writable.getWriter(), answer, controller) };
-  }
-
-  /** The job of a call is made with its first operation. */
-  async #create(): Promise<(StoreResult & { ok: false }) | undefined> {
-    const { create } = this.#opening;
-    if (!create) return undefined;
-    this.#created ??= this.#send({ op: "createJob", ...create }, null, undefined);
-    const result = await this.#created;
-    if (result.ok) return undefined;
-    this.#created = undefined;
-    return result;
   }
 
   async #send(

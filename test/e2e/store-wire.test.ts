@@ -106,6 +106,35 @@ describe("a cell without shards that dies", () => {
   });
 });
 
+describe("a call whose job's shard dies", () => {
+  it("hears that its data is lost, not that there was none", async () => {
+    const own = within(platform());
+    await own.deploy(
+      "loses",
+      `export default async (waitMs, ctx) => {
+        await ctx.store.put("k", "value");
+        await new Promise((go) => setTimeout(go, waitMs));
+        const code = (work) => work.then((value) => value ?? "nothing", (error) => error.code);
+        return [await code(ctx.store.get("k")), await code(ctx.store.put("k", 1)),
+          await code(ctx.call("finds"))];
+      };`,
+    );
+    await own.deploy(
+      "finds",
+      `export default (_, ctx) => ctx.store.get("k").then((v) => v ?? "nothing", (e) => e.code);`,
+    );
+    expect((await own.call("loses", { json: 0 })).json).toEqual([
+      "value",
+      expect.objectContaining({ stored: true }),
+      1,
+    ]);
+    const slow = own.call("loses", { json: 3_000 });
+    await pause(500);
+    await killCell(platform(), 0);
+    expect((await slow).json).toEqual(["VALUE_LOST", "VALUE_LOST", "VALUE_LOST"]);
+  });
+});
+
 describe("a take from a shard that dies before the answer", () => {
   it("is the call's failure, and the object is there again", async () => {
     const own = within(platform());

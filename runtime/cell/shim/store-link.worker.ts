@@ -75,6 +75,10 @@ export class StoreLink {
   }
 
   refused(error: ErrorData): IsolaError {
+    // The job of a call in flight is there, unless its shard has lost it.
+    if (this.#job === undefined && error.code === "JOB_NOT_FOUND") {
+      return this.#error("VALUE_LOST", "use the store of the call", "a shard that opened anew");
+    }
     return this.#owner.mark(IsolaError.fromData(error));
   }
 
