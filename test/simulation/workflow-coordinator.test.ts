@@ -17,7 +17,7 @@ import { seededRandom } from "../support/workflow-world.ts";
 import { type Flow, flow } from "../../workflow/builder/index.ts";
 
 const RUNS = Number(process.env["ISOLA_RUNS"] ?? 6);
-const TIMEOUT_MS = Math.max(60_000, 1_000 * RUNS);
+const TIMEOUT_MS = Math.max(60_000, 10_000 * RUNS);
 const CHILD: Flow = flow((dag) => {
   dag.node("a").modify((value) => digest("child", value));
 });

@@ -1,0 +1,207 @@
+/**
+ * The graph of a definition, or of what a run has made of it: as data, DOT and Mermaid.
+ *
+ * A run's graph has each item of a for-each and each branch that was taken; a definition's has the
+ * DAGs of all of them.
+ */
+import { type DagPlan, type NodePlan, type Plan, pathWithin } from "./builder/index.ts";
+import type { NodeState, RunState, ScopeState } from "./engine/model.ts";
+
+export type GraphPhase = "idle" | "active" | "done";
+
+export interface GraphNode {
+  /** Path in the plan, or of the instance in the run. */
+  readonly id: string;
+  readonly kind: NodePlan["kind"];
+  /** Operations of a chain, as people read them. */
+  readonly operations: readonly string[];
+  /** Of a run alone. */
+  readonly phase?: GraphPhase;
+}
+
+export interface GraphEdge {
+  readonly from: string;
+  readonly to: string;
+  /** contains: from a node to the starts of the DAGs inside of it, by branch or item. */
+  readonly kind: "data" | "execution" | "contains";
+  readonly label?: string;
+}
+
+export interface Graph {
+  readonly nodes: readonly GraphNode[];
+  readonly edges: readonly GraphEdge[];
+}
+
+interface Drawing {
+  readonly nodes: GraphNode[];
+  readonly edges: GraphEdge[];
+}
+
+/** The graph of a definition. */
+export function graphOfPlan(plan: Plan): Graph {
+  const drawing: Drawing = { nodes: [], edges: [] };
+  drawPlan(plan.dag, "", drawing);
+  return drawing;
+}
+
+/** The graph of a run so far; empty before it was planned, and for code. */
+export function graphOfRun({ plan, scopes }: RunState): Graph {
+  const drawing: Drawing = { nodes: [], edges: [] };
+  if (!plan) return drawing;
+  const dags = new Map<string, DagPlan>();
+  collect(plan.dag, "", dags);
+  for (const scope of scopes.values()) {
+    const dag = dags.get(scope.dag);
+    if (dag) drawScope(dag, scope, drawing);
+  }
+  return drawing;
+}
+
+function drawPlan(dag: DagPlan, path: string, drawing: Drawing): void {
+  for (const node of dag.nodes) {
+    const id = pathWithin(path, node.id);
+    drawing.nodes.push(drawn(node, id));
+    for (const inner of innerDags(node)) {
+      drawPlan(inner.dag, pathWithin(id, inner.branch), drawing);
+      contain(id, inner.dag, pathWithin(id, inner.branch), inner.label, drawing);
+    }
+  }
+  drawEdges(dag, path, drawing);
+}
+
+function drawScope(dag: DagPlan, scope: ScopeState, drawing: Drawing): void {
+  for (const node of dag.nodes) {
+    const state: NodeState | undefined = scope.nodes.get(node.id);
+    const phase = state?.phase ?? "idle";
+    drawing.nodes.push({ ...drawn(node, pathWithin(scope.path, node.id)), phase });
+  }
+  drawEdges(dag, scope.path, drawing);
+  const { parent } = scope;
+  if (!parent) return;
+  const outer = pathWithin(parent.scope, parent.node);
+  const label = scope.path.slice(outer.length).replace(/^\./, "");
+  contain(outer, dag, scope.path, label, drawing);
+}
+
+function drawn(node: NodePlan, id: string): GraphNode {
+  const operations = node.kind === "chain" ? node.operations.map(operationText) : [];
+  return { id, kind: node.kind, operations };
+}
+
+function drawEdges(dag: DagPlan, path: string, drawing: Drawing): void {
+  for (const { from, to, execution, forwarder } of dag.edges) {
+    drawing.edges.push({
+      from: pathWithin(path, from),
+      to: pathWithin(path, to),
+      kind: execution === true ? "execution" : "data",
+      ...(forwarder === true && { label: "forwarder" }),
+    });
+  }
+}
+
+/** From a node to the start of a DAG inside of it. */
+function contain(from: string, dag: DagPlan, path: string, label: string, drawing: Drawing): void {
+  const start = dag.nodes.find(({ id }) => !dag.edges.some(({ to }) => to === id));
+  if (!start) return;
+  const to = pathWithin(path, start.id);
+  drawing.edges.push({ from, to, kind: "contains", ...(label !== "" && { label }) });
+}
+
+interface InnerDag {
+  readonly dag: DagPlan;
+  /** Part of the path that a branch adds. */
+  readonly branch: string;
+  readonly label: string;
+}
+
+function innerDags(node: NodePlan): InnerDag[] {
+  switch (node.kind) {
+    case "chain":
+      return [];
+    case "conditional":
+      return node.branches.map(({ name, dag }) => ({ dag, branch: name, label: name }));
+    case "forEach":
+      return [{ dag: node.dag, branch: "", label: "each" }];
+    case "subDag":
+      return [{ dag: node.dag, branch: "", label: "" }];
+  }
+}
+
+function collect(dag: DagPlan, path: string, into: Map<string, DagPlan>): void {
+  into.set(path, dag);
+  for (const node of dag.nodes) {
+    for (const { dag: inner, branch } of innerDags(node)) {
+      const own = pathWithin(path, node.id);
+      collect(inner, branch === "" ? own : pathWithin(own, branch), into);
+    }
+  }
+}
+
+function operationText(operation: (NodePlan & { kind: "chain" })["operations"][number]): string {
+  switch (operation.op) {
+    case "apply":
+      return `apply ${operation.function}`;
+    case "request":
+      return `request ${operation.url}`;
+    case "invoke":
+      return `invoke ${operation.workflow}`;
+    case "event":
+      return `event ${operation.type}`;
+    case "sleep":
+      return operation.forMs === undefined ? "sleep" : `sleep ${String(operation.forMs)} ms`;
+    case "repeat":
+      return `repeat at most ${String(operation.limit)}`;
+    case "modify":
+      return "modify";
+  }
+}
+
+const SHAPES = {
+  chain: "box",
+  subDag: "box3d",
+  conditional: "diamond",
+  forEach: "folder",
+} as const;
+const COLOURS = { idle: "white", active: "lightyellow", done: "lightgreen" } as const;
+
+const quoted = (text: string): string => `"${text.replaceAll(/["\\]/g, String.raw`\$&`)}"`;
+
+/** Text inside of a Mermaid label: marks by their numbers. */
+const safe = (text: string): string =>
+  text.replaceAll(/[^\w .,:/-]/gu, (mark) => `#${String(mark.codePointAt(0))};`);
+
+/** DOT, as Graphviz reads it. */
+export function toDot({ nodes, edges }: Graph): string {
+  const lines = nodes.map(({ id, kind, operations, phase }) => {
+    const label = [id, ...operations].map((line) => quoted(line).slice(1, -1)).join(String.raw`\n`);
+    const fill = phase ? `, style=filled, fillcolor=${COLOURS[phase]}` : "";
+    return `  ${quoted(id)} [shape=${SHAPES[kind]}, label="${label}"${fill}];`;
+  });
+  const styles = { data: "solid", execution: "dashed", contains: "dotted" };
+  const arrows = edges.map(({ from, to, kind, label }) => {
+    const text = label === undefined ? "" : `, label=${quoted(label)}`;
+    return `  ${quoted(from)} -> ${quoted(to)} [style=${styles[kind]}${text}];`;
+  });
+  return ["digraph workflow {", ...lines, ...arrows, "}", ""].join("\n");
+}
+
+/** A Mermaid flowchart. */
+export function toMermaid({ nodes, edges }: Graph): string {
+  const ids = new Map(nodes.map(({ id }, at) => [id, `n${String(at)}`]));
+  const lines = nodes.map(({ id, kind, operations, phase }) => {
+    const [open, close] = kind === "conditional" ? ["{", "}"] : ["[", "]"];
+    const label = [id, ...operations].map(safe).join("<br>");
+    return `  ${ids.get(id) ?? ""}${open}"${label}"${close}${phase ? `:::${phase}` : ""}`;
+  });
+  const arrows = edges.flatMap(({ from, to, kind, label }) => {
+    const [start, end] = [ids.get(from), ids.get(to)];
+    if (start === undefined || end === undefined) return [];
+    const arrow = kind === "data" ? "-->" : "-.->";
+    return [`  ${start} ${arrow}${label === undefined ? "" : `|"${safe(label)}"|`} ${end}`];
+  });
+  const classes = Object.entries(COLOURS).map(
+    ([phase, fill]) => `  classDef ${phase} fill:${fill}`,
+  );
+  const hasPhases = nodes.some(({ phase }) => phase !== undefined);
+  return ["flowchart TD", ...lines, ...arrows, ...(hasPhases ? classes : []), ""].join("\n");
+}
