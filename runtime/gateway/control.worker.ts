@@ -13,7 +13,7 @@ import { reportBug } from "./report-bug.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
 import type { StoreMeter } from "./store-meter.worker.ts";
 import { endLostJobs } from "./store-from-cell.worker.ts";
-import type { SuspectNews } from "./suspects.ts";
+import type { SuspectNews, VerdictEffect } from "./suspects.ts";
 import { sleep } from "./system-timers.worker.ts";
 
 export interface ControlParts {
@@ -93,6 +93,7 @@ async function takeVerdict(
   const { state, dispatcher } = parts;
   state.hub.recordVerdict(verdict);
   const effect = dispatcher.takeVerdict(verdict);
+  tellOwner(state, verdict, effect);
   if (!effect.changed) return;
   ctx.waitUntil(tellSuspects(parts, dispatcher.suspects.tell()));
   if (effect.quarantine === undefined) return;
@@ -104,6 +105,26 @@ async function takeVerdict(
       (thrown: unknown) => reportBug(toIsolaError(thrown, "quarantine a version")),
     ),
   );
+}
+
+const CONVICTED: Readonly<Record<Verdict["cause"], string>> = {
+  MAX_BLOCK: "it held the thread of its process for longer than its maxBlockMs, and was ended",
+  MEMORY_LIMIT: "it exhausted the memory of its process, and was ended",
+  CELL_LOST: "its process crashed while it was alone in it",
+};
+
+/** Whoever reads a function's logs learns what became of it, and not only its callers. */
+function tellOwner(state: GatewayState, verdict: Verdict, effect: VerdictEffect): void {
+  const key = effect.convicted === undefined ? undefined : parseSuspectKey(effect.convicted);
+  if (!key) return;
+  const { namespace, name, version } = key;
+  const text =
+    effect.quarantine === undefined
+      ? CONVICTED[verdict.cause]
+      : `${CONVICTED[verdict.cause]}; it is in quarantine until a new version, or isola release`;
+  const callId = verdict.suspects.find((one) => one.key === effect.convicted)?.callIds[0] ?? "";
+  const about = { callId, namespace, function: name, version };
+  state.hub.recordLogs([{ ...about, atMs: verdict.atMs, level: "error", text }]);
 }
 
 /** Acquittals and the ends of paroles wait for an event of the host. */

@@ -46,6 +46,10 @@ describe("an endless loop", () => {
     // How many turns it takes depends on who else is a suspect; how often it harms others does not.
     expect(trial.outcomes.filter((one) => one === "MAX_BLOCK")).toHaveLength(3);
     expect((await sharedRestarts()) - before).toBe(1);
+    const lines = await platform().client.logs({ function: "loop" });
+    const told = lines.map(({ text }) => text).filter((text) => text.includes("held the thread"));
+    expect(told).toHaveLength(3);
+    expect(told.at(-1)).toContain("quarantine");
     const refused = await platform().call("loop");
     expect([refused.status, refused.code]).toEqual([503, "FUNCTION_QUARANTINED"]);
     const answered = await hello.stop();
