@@ -11,11 +11,6 @@ const FUNCTION_ATTRIBUTE = "isola.function";
 
 const LIST_DEFAULT = 100;
 
-const isOf =
-  (name: string) =>
-  ({ attributes }: Span): boolean =>
-    attributes[FUNCTION_ATTRIBUTE] === name;
-
 /** Of spans of one trace, at least one. */
 function summaryOf(spans: readonly Span[]): TraceSummary {
   const inOrder = spans.toSorted((one, other) => one.startedAtMs - other.startedAtMs);
@@ -136,23 +131,33 @@ export class SpanRing implements SpanSource {
     return spans.sort((a, b) => a.startedAtMs - b.startedAtMs || a.endedAtMs - b.endedAtMs);
   }
 
+  /** Two looks at ids, and spans made of few: the whole ring takes the gateway's thread too long. */
   list(query: TraceListQuery): TraceSummary[] {
-    const traces = new Map<string, Span[]>();
+    const traces = this.#newestTraces(query);
+    if (traces.size === 0) return [];
     for (let slot = 0; slot < this.#items.length; slot += 1) {
       if (this.#namespace(slot) !== query.namespace) continue;
-      const span = this.#span(slot);
-      if (!span) continue;
-      const known = traces.get(span.traceId);
-      if (known) known.push(span);
-      else traces.set(span.traceId, [span]);
+      const spans = traces.get(this.#traceId(slot) ?? "");
+      const span = spans && this.#span(slot);
+      if (span) spans.push(span);
     }
-    const { sinceMs = 0, limit = LIST_DEFAULT } = query;
-    const summaries = [...traces.values()]
-      .filter((spans) => query.function === undefined || spans.some(isOf(query.function)))
+    return [...traces.values()]
       .map(summaryOf)
-      .filter(({ endedAtMs }) => endedAtMs >= sinceMs)
       .sort((one, other) => one.startedAtMs - other.startedAtMs);
-    return limit === 0 ? [] : summaries.slice(-limit);
+  }
+
+  #newestTraces(query: TraceListQuery): Map<string, Span[]> {
+    const { namespace, function: name, sinceMs = 0, limit = LIST_DEFAULT } = query;
+    const traces = new Map<string, Span[]>();
+    const oldest = Math.max(0, this.#next - this.#capacity);
+    for (let at = this.#next - 1; at >= oldest && traces.size < limit; at -= 1) {
+      const slot = at % this.#capacity;
+      if (this.#namespace(slot) !== namespace || this.#endedAtMs(slot) < sinceMs) continue;
+      if (name !== undefined && this.#function(slot) !== name) continue;
+      const traceId = this.#traceId(slot);
+      if (traceId !== undefined) traces.set(traceId, []);
+    }
+    return traces;
   }
 
   /** What a namespace left behind goes with it, or with one of its functions. */
@@ -194,6 +199,12 @@ export class SpanRing implements SpanSource {
     const item = this.#items[slot];
     if (item === undefined) return undefined;
     return "callId" in item ? item.namespace : item.attributes[NAMESPACE_ATTRIBUTE];
+  }
+
+  #endedAtMs(slot: number): number {
+    const item = this.#items[slot];
+    if (item === undefined) return Number.NEGATIVE_INFINITY;
+    return "callId" in item ? item.startedAtMs + item.wallMs : item.endedAtMs;
   }
 
   #function(slot: number): unknown {

@@ -62,7 +62,7 @@ export interface TraceListQuery {
   readonly namespace: string;
   /** Traces with a call of it. */
   readonly function?: string;
-  /** Traces in which anything ended since then. */
+  /** Traces in which anything (of that function, if one is named) ended since then. */
   readonly sinceMs?: number;
   /** The newest this many. @default 100 */
   readonly limit?: number;
