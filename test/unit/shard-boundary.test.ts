@@ -117,6 +117,25 @@ describe("a value", () => {
   });
 });
 
+function throws(): never {
+  throw new TypeError("not for you");
+}
+
+describe("a value that is made to harm", () => {
+  it("is refused by a code of the catalogue, however it is looked at", () => {
+    const trap = new Proxy({}, { get: throws, ownKeys: throws, getPrototypeOf: throws });
+    const named = { constructor: { name: { toString: 1, valueOf: 1 } } };
+    const strange: unknown = Object.create(named);
+    let deep: unknown = 0;
+    for (let level = 0; level < 50_000; level += 1) deep = { deep };
+    for (const value of [trap, [trap], new Map([[trap, 1]]), strange, [strange], deep]) {
+      expect(codeOf(() => storedValue(value))).toBe("VALUE_INVALID");
+    }
+    expect(codeOf(() => storedValue({ a: () => 1 }))).toBe("VALUE_INVALID");
+    expect(codeOf(() => storedValue(new ReadableStream()))).toBe("VALUE_INVALID");
+  });
+});
+
 describe("free space", () => {
   it("is unbounded until somebody says; then less the reserve and what was written since", () => {
     const gauge = new DiskGauge(100);

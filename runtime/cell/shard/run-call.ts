@@ -177,7 +177,8 @@ async function readOut(
 
 function bothValues(value: unknown): { expected: StoredValue | undefined; next: StoredValue } {
   const both = value as { readonly expected?: unknown; readonly next?: unknown } | null | undefined;
-  if (typeof both !== "object" || both === null || !("next" in both)) {
+  // As a value it has been looked at; what is in it is looked at by itself.
+  if (storedValue(value).kind !== "value" || typeof both !== "object" || both?.next === undefined) {
     throw new IsolaError("VALUE_INVALID", {
       attempted: "compare and set",
       found: "no value to set",

@@ -77,7 +77,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
         clock,
         timers,
         blocks: new BlockClient(() => this.#blocks(), wrote),
-        codec: { encode: encodeValue, decode: decodeValue },
+        codec: { encode: encoded, decode: decodeValue },
         ...(cold ? { cold } : {}),
       },
       {
@@ -187,6 +187,18 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
     const text = reason instanceof Error ? (reason.stack ?? reason.message) : String(reason);
     warn(`shard ${this.ctx.id.name ?? ""} ends and opens again: ${text}`);
     afterThisTick(() => this.ctx.abort(storageFault(reason, "use the store").message));
+  }
+}
+
+/** What cannot be encoded is refused; it ends nobody's actor. */
+function encoded(value: unknown): Uint8Array {
+  try {
+    return encodeValue(value);
+  } catch (thrown) {
+    throw new IsolaError("VALUE_INVALID", {
+      attempted: "write a value to disk",
+      found: `one that cannot be encoded: ${String(thrown).slice(0, 200)}`,
+    });
   }
 }
 

@@ -140,6 +140,7 @@ class UploadTarget extends RpcTarget implements StoreUploadTarget {
     const { session, upload, call } = this.#parts;
     try {
       await this.#last;
+      if (sizeBytes !== undefined && !Number.isSafeInteger(sizeBytes)) throw noSize(sizeBytes);
       await upload.finish(sizeBytes ?? call.sizeBytes);
       const reply = await session.put(call.bucket, call.key, upload, call.options);
       desk.plan();
@@ -181,7 +182,7 @@ class ReaderTarget extends RpcTarget implements StoreReaderTarget {
   async read(start: number, end: number): Promise<Uint8Array> {
     await this.#desk.breath();
     try {
-      if (end - start > STORE_LIMITS.chunkMaxBytes) throw tooMuchAtOnce(start, end);
+      if (!isPiece(start, end)) throw noPiece(start, end);
       return ofItsOwn(await this.#reader.read(start, end));
     } catch (thrown) {
       throw named(this.#desk.refusal(thrown, "read an object"));
@@ -242,10 +243,28 @@ function chunkFault(chunk: unknown, inFlight: number): IsolaError | undefined {
   });
 }
 
-function tooMuchAtOnce(start: number, end: number): IsolaError {
+function noSize(sizeBytes: unknown): IsolaError {
+  return new IsolaError("VALUE_INVALID", {
+    attempted: "finish an upload",
+    found: `the size ${shown(sizeBytes)}`,
+    required: "its bytes as a whole number, or nothing",
+  });
+}
+
+/** Says of what is no number what it is, not what it says of itself. */
+function shown(value: unknown): string {
+  return typeof value === "number" ? String(value) : `a ${typeof value}`;
+}
+
+function isPiece(start: number, end: number): boolean {
+  const isRange = Number.isSafeInteger(start) && Number.isSafeInteger(end);
+  return isRange && end - start <= STORE_LIMITS.chunkMaxBytes;
+}
+
+function noPiece(start: number, end: number): IsolaError {
   return new IsolaError("RANGE_INVALID", {
-    attempted: `read octets ${String(start)} to ${String(end)}`,
-    found: `${String(end - start)} of them`,
+    attempted: "read octets of an object",
+    found: `${shown(start)} to ${shown(end)}`,
     required: `at most ${String(STORE_LIMITS.chunkMaxBytes)} at once`,
   });
 }
