@@ -1,7 +1,8 @@
 /**
  * Random DAGs under random latencies, crashes, repeated and lost reports and pauses, against a
  * plain interpreter: every run ends, once, as the interpreter says (G1); each step completes once,
- * whatever is repeated (G2); joins fire once, or the steps behind them would come twice (G3).
+ * whatever is repeated (G2); joins fire once, or the steps behind them would come twice (G3); when
+ * a run fails, what was begun and can be undone is undone, newest first, once.
  */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -71,7 +72,22 @@ function check({ spec, mends, world }: Case, seed: number): void {
     output: valueOf(state.ended?.output),
     steps: expected && completed,
   }).toStrictEqual(expected ? { status: "completed", ...expected } : unhappy);
+  expect(undoneOf(world)).toStrictEqual(expected ? [] : compensatedOf(world).reverse());
   expect(Run.fold(world.journal).state).toStrictEqual(state);
+}
+
+const UNDO = "/undo";
+
+/** Steps that were undone, in that order. */
+const undoneOf = (world: WorkflowWorld): string[] =>
+  world
+    .history("stepCompleted")
+    .flatMap((step) => (step.endsWith(UNDO) ? [step.slice(0, -UNDO.length)] : []));
+
+/** Steps with a compensation, in the order of their first attempts. */
+function compensatedOf(world: WorkflowWorld): string[] {
+  const attempts = world.left("dispatch").filter(({ operation }) => "compensate" in operation);
+  return [...new Set(attempts.map(({ step }) => step))];
 }
 
 describe("a run and the interpreter agree", () => {

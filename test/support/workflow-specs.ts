@@ -16,6 +16,7 @@ type OperationSpec =
       readonly failures: number;
       readonly retries: number;
       readonly recovers: boolean;
+      readonly compensates: boolean;
     }
   /** Repeats the operations since the last one that often. */
   | { readonly kind: "repeat"; readonly rounds: number };
@@ -119,7 +120,8 @@ export class SpecMaker {
     const isFailing = this.#fraction() < this.#failing;
     const failures = this.#below(3);
     const retries = isFailing ? Math.max(failures - 1, 0) : failures + this.#below(2);
-    return { kind: "apply", failures, retries, recovers: this.#fraction() < 0.3 };
+    const [recovers, compensates] = [this.#fraction() < 0.3, this.#fraction() < 0.5];
+    return { kind: "apply", failures, retries, recovers, compensates };
   }
 
   #edgeKind(): EdgeSpec["kind"] {
@@ -197,6 +199,7 @@ function chain(dag: InnerDag, node: NodeSpec & { kind: "chain" }, options: objec
         chained.apply(`fails-${String(operation.failures)}`, {
           retry: { limit: operation.retries, delayMs: 10, backoff: "linear" },
           timeoutMs: 500,
+          ...(operation.compensates && { compensate: "undo" }),
           ...(operation.recovers && { onFailure: (_error, input) => digest(`${tag}!`, input) }),
         });
     }
@@ -206,6 +209,7 @@ function chain(dag: InnerDag, node: NodeSpec & { kind: "chain" }, options: objec
 /** The functions that these workflows call. */
 export const SPEC_FUNCTIONS: Readonly<Record<string, WorldFunction>> = {
   child: (value) => digest("child", value),
+  undo: () => "undone",
   ...Object.fromEntries(
     [0, 1, 2].map((failures): [string, WorldFunction] => [
       `fails-${String(failures)}`,
