@@ -31,8 +31,18 @@ export class Breath {
     this.#now = now;
   }
 
-  /** What the operation has to wait for; mostly nothing. */
+  /** What the operation has to wait for, in the order in which they come; mostly nothing. */
   take(): Promise<void> | undefined {
+    const turn = this.#next();
+    return turn && this.#wait(turn);
+  }
+
+  /** Of many that wait for a turn only so many have it as the time allows. */
+  async #wait(first: Promise<void>): Promise<void> {
+    for (let turn: Promise<void> | undefined = first; turn; turn = this.#next()) await turn;
+  }
+
+  #next(): Promise<void> | undefined {
     const nowMs = this.#now();
     if (this.#turn === undefined) {
       this.#sinceMs = nowMs;
