@@ -1,6 +1,6 @@
 /**
  * Where the store's benchmark keeps data: Isola's store, a Redis server on loopback behind a bare
- * workerd, and miniflare's R2. Each answers batches over HTTP at its address.
+ * workerd, and miniflare's R2, by its binding and over the S3 API. Each answers batches over HTTP.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { writeFile } from "node:fs/promises";
@@ -22,7 +22,7 @@ const REDIS_START_MS = 5_000;
 const STORE_MEMORY_MB = 1_024;
 
 export interface StoreTarget {
-  readonly name: "isola" | "redis" | "r2";
+  readonly name: "isola" | "redis" | "r2" | "s3";
   readonly url: string;
   /** Processes that run the function and keep the data. */
   readonly processes: () => readonly number[];
@@ -117,17 +117,46 @@ async function startRedisServer(folder: string): Promise<ChildProgram> {
   throw new Error("redis-server did not start");
 }
 
+/** A bare workerd that loads the function and gives it a network. */
+async function startNetworked(
+  folder: string,
+  name: "redis" | "s3",
+  place: Readonly<Record<string, unknown>>,
+): Promise<ChildProgram> {
+  const config = join(folder, `${name}.capnp`);
+  await writeFile(join(folder, "loader.js"), await fixtureCode("networked-loader.worker.ts"));
+  await writeFile(join(folder, `${name}.js`), await bundleOf(`store-${name}.ts`));
+  await writeFile(join(folder, `${name}.json`), JSON.stringify(place));
+  await writeFile(config, networkedConfig(name));
+  return startWorkerd(config);
+}
+
+function networkedConfig(name: string): string {
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = .main),
+    (name = "network", network = (allow = ["local", "private"])),
+  ],
+  sockets = [ (name = "http", address = "127.0.0.1:0", http = (), service = "main") ],
+);
+const main :Workerd.Worker = (
+  modules = [ (name = "main.js", esModule = embed "loader.js") ],
+  compatibilityDate = "${COMPATIBILITY_DATE}",
+  bindings = [
+    (name = "LOADER", workerLoader = (id = "functions")),
+    (name = "NETWORK", service = "network"),
+    (name = "CODE", text = embed "${name}.js"),
+    (name = "PLACE", json = embed "${name}.json"),
+  ],
+);
+`;
+}
+
 export async function startRedis(folder: string): Promise<StoreTarget> {
   const server = await startRedisServer(folder);
   try {
-    const config = join(folder, "redis.capnp");
-    await writeFile(
-      join(folder, "redis-loader.js"),
-      await fixtureCode("networked-loader.worker.ts"),
-    );
-    await writeFile(join(folder, "redis-function.js"), await bundleOf("store-redis.ts"));
-    await writeFile(config, redisConfig(server.port));
-    const workerd = await startWorkerd(config);
+    const workerd = await startNetworked(folder, "redis", { REDIS_PORT: server.port });
     return {
       name: "redis",
       url: `http://127.0.0.1:${workerd.port}/`,
@@ -143,38 +172,25 @@ export async function startRedis(folder: string): Promise<StoreTarget> {
   }
 }
 
-function redisConfig(redisPort: number): string {
-  return `using Workerd = import "/workerd/workerd.capnp";
-const config :Workerd.Config = (
-  services = [
-    (name = "main", worker = .main),
-    (name = "network", network = (allow = ["local", "private"])),
-  ],
-  sockets = [ (name = "http", address = "127.0.0.1:0", http = (), service = "main") ],
-);
-const main :Workerd.Worker = (
-  modules = [ (name = "main.js", esModule = embed "redis-loader.js") ],
-  compatibilityDate = "${COMPATIBILITY_DATE}",
-  bindings = [
-    (name = "LOADER", workerLoader = (id = "functions")),
-    (name = "NETWORK", service = "network"),
-    (name = "CODE", text = embed "redis-function.js"),
-    (name = "REDIS_PORT", json = "${redisPort}"),
-  ],
-);
-`;
-}
+/** Where miniflare answers the S3 API for its buckets. */
+const S3_PATH = "cdn-cgi/local/r2/s3/";
+const S3_CREDENTIALS = {
+  accessKeyId: "0".repeat(32),
+  secretAccessKey: "0".repeat(64),
+} as const;
 
-export async function startR2(): Promise<StoreTarget> {
+/** One object store, reached in two ways: by its binding, and over the S3 API. */
+export async function startObjectStore(folder: string): Promise<readonly StoreTarget[]> {
   const contents = await bundleOf("store-r2.ts");
   const before = familyOf(process.pid);
+  const dev = { experimentalS3Credentials: S3_CREDENTIALS };
   const miniflare = new Miniflare({
     workers: [
       {
         config: {
           name: "bench",
           compatibilityDate: COMPATIBILITY_DATE,
-          env: { BUCKET: { type: "r2", name: "bench" } },
+          env: { BUCKET: { type: "r2", name: "bench", dev } },
           manifest: {
             mainModule: "main.js",
             modulesRoot: "/",
@@ -187,5 +203,24 @@ export async function startR2(): Promise<StoreTarget> {
   const { href } = await miniflare.ready;
   // miniflare's own workerd, which it does not name: all children of ours that are new.
   const own = familyOf(process.pid).filter((pid) => !before.includes(pid));
-  return { name: "r2", url: href, processes: () => own, stop: () => miniflare.dispose() };
+  const stop = (): Promise<void> => miniflare.dispose();
+  try {
+    const workerd = await startNetworked(folder, "s3", {
+      S3_URL: `${href}${S3_PATH}bench/`,
+      S3_ACCESS_KEY_ID: S3_CREDENTIALS.accessKeyId,
+      S3_SECRET_ACCESS_KEY: S3_CREDENTIALS.secretAccessKey,
+    });
+    return [
+      { name: "r2", url: href, processes: () => own, stop },
+      {
+        name: "s3",
+        url: `http://127.0.0.1:${workerd.port}/`,
+        processes: () => [workerd.pid, ...own],
+        stop: () => workerd.stop(),
+      },
+    ];
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }

@@ -41,18 +41,19 @@ export interface StoreCase {
 export const SIZES = { "100 B": 100, "1 KB": 1_000, "64 KB": 64_000, "1 MB": 1_000_000 } as const;
 export type SizeName = keyof typeof SIZES;
 
-export const PLACES = ["memory", "disk", "redis", "r2"] as const;
+export const PLACES = ["memory", "disk", "redis", "r2", "s3"] as const;
 export type Place = (typeof PLACES)[number];
 
 /** An object store takes so long that fewer operations say as much. */
-const R2_SHARE = 5;
+const OBJECT_STORE_SHARE = 5;
 
 export const caseName = (place: string, op: string, size: string): string =>
   `${place} ${op} ${size}`;
 
 function caseOf(place: Place, size: SizeName, op: "put" | "get", options: StoreOptions): StoreCase {
   const isStore = place === "memory" || place === "disk";
-  const count = place === "r2" ? Math.ceil(options.batch / R2_SHARE) : options.batch;
+  const isSlow = place === "r2" || place === "s3";
+  const count = isSlow ? Math.ceil(options.batch / OBJECT_STORE_SHARE) : options.batch;
   return {
     name: caseName(place, op, size),
     target: isStore ? "isola" : place,

@@ -117,10 +117,12 @@ export function storeFiguresOf(journal: Journal): readonly Figure[] {
     ...ratioFigure(journal, "redis get 1 KB, of memory's", [get("redis"), get("memory")], {
       atLeast: 3,
     }),
-    ...ratioFigure(journal, "r2 get 1 KB, of memory's", [get("r2"), get("memory")], {
+    ...ratioFigure(journal, "s3 get 1 KB, of memory's", [get("s3"), get("memory")], {
       atLeast: 15,
     }),
+    ...ratioFigure(journal, "r2 get 1 KB, of memory's", [get("r2"), get("memory")]),
     ...ratioFigure(journal, "redis put 1 KB, of memory's", [put("redis"), put("memory")]),
+    ...ratioFigure(journal, "s3 put 1 KB, of memory's", [put("s3"), put("memory")]),
     ...ratioFigure(journal, "r2 put 1 KB, of memory's", [put("r2"), put("memory")]),
     ...ratioFigure(journal, "redis put 1 KB, of disk's", [put("redis"), put("disk")]),
     ...timeFigure(journal, caseName("memory", "handOver", "64 KB"), 250),

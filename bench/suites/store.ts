@@ -12,7 +12,7 @@ import { provenance } from "../provenance.ts";
 import {
   type StoreTarget,
   redisVersion,
-  startR2,
+  startObjectStore,
   startRedis,
   startStore,
 } from "../store-targets.ts";
@@ -87,7 +87,7 @@ async function withTargets(
       journal.add({ type: "note", value: `redis-server ${redis}, nothing written to disk` });
       started.push(await startRedis(folder));
     }
-    started.push(await startR2());
+    started.push(...(await startObjectStore(folder)));
     await use(new Map(started.map((target) => [target.name, target])));
   } finally {
     await Promise.all(started.map((target) => target.stop()));

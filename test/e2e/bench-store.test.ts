@@ -32,7 +32,13 @@ describe("isola bench store", () => {
     const batches = lines
       .map((line) => JSON.parse(line) as Line)
       .filter(({ type }) => type === "batch");
-    const places = ["memory", "disk", ...(redisVersion() === undefined ? [] : ["redis"]), "r2"];
+    const places = [
+      "memory",
+      "disk",
+      ...(redisVersion() === undefined ? [] : ["redis"]),
+      "r2",
+      "s3",
+    ];
     for (const place of places) {
       for (const size of ["100 B", "1 KB", "64 KB", "1 MB"]) {
         for (const op of ["put", "get"]) {
@@ -43,7 +49,7 @@ describe("isola bench store", () => {
       expect(report).toContain(`${place} getStream 100 MB`);
     }
     expect(batches.every(({ octets, wantedOctets }) => octets === wantedOctets)).toBe(true);
-    const figures = ["memory get 1 KB", "r2 get 1 KB, of", "memory handOver 64 KB", "with expiry"];
+    const figures = ["memory get 1 KB", "s3 get 1 KB, of", "memory handOver 64 KB", "with expiry"];
     for (const figure of figures) expect(report).toContain(figure);
   }, 120_000);
 });
