@@ -32,6 +32,17 @@ interface ScopeProps {
 
 export class Scope extends WorkerEntrypoint<unknown, ScopeProps> {
   open(callId: unknown): CallScopeTarget {
+    const { cell, live } = this.#find(callId);
+    return new CallScopeTarget(cell, live, this.ctx);
+  }
+
+  /** What `open` and `store` on it give, in one step: most calls want nothing else of a scope. */
+  store(callId: unknown, jobId?: unknown): Promise<StoreTarget> {
+    const { cell, live } = this.#find(callId);
+    return storeOf(cell, live).open(jobId);
+  }
+
+  #find(callId: unknown): { readonly cell: Cell; readonly live: LiveCall } {
     const cell = currentCell();
     const live = typeof callId === "string" ? cell?.live.get(callId) : undefined;
     if (!cell || !live || keyOf(live) !== this.ctx.props.key) {
@@ -42,7 +53,7 @@ export class Scope extends WorkerEntrypoint<unknown, ScopeProps> {
         fix: "await what belongs to a call before it returns, or give it to waitUntil",
       });
     }
-    return new CallScopeTarget(cell, live, this.ctx);
+    return { cell, live };
   }
 }
 

@@ -13,8 +13,8 @@ const RAW = `
       return result.ok ? { ok: result.answer } : result.error.code;
     } catch (thrown) { return told(thrown); }
   };
-  export default async ({ callId, job, calls, request, holds }, ctx) => {
-    const scope = await env.__isola.open(callId ?? ctx.callId);
+  export default async ({ callId, job, calls, request, holds, straight }, ctx) => {
+    const scope = await env.__isola.open(straight ? ctx.callId : callId ?? ctx.callId);
     if (holds) {
       await ctx.store.put("k", 1);
       for (let i = 0; i < 20; i += 1) await scope.streams();
@@ -24,7 +24,8 @@ const RAW = `
       const made = await scope.createJob(request).catch((thrown) => ({ thrown: told(thrown) }));
       return made.ok ? made.answer : made.error?.code ?? made.thrown;
     }
-    const target = await scope.store(job);
+    const id = callId ?? ctx.callId;
+    const target = await (straight ? env.__isola.store(id, job) : scope.store(job));
     const answers = [];
     for (const [call, value] of calls) {
       const evil = { fn: () => 1, stub: scope, nested: { deep: [() => 1] } }[value] ?? value;
@@ -68,8 +69,10 @@ describe("raw calls of the scope", () => {
       { op: null },
       {},
     ];
-    const answers = (await raw({ calls: platformOnly.map((call) => [call]) })) as unknown[];
-    expect(answers).toEqual(platformOnly.map(() => "VALUE_INVALID"));
+    for (const straight of [0, 1]) {
+      const answers = await raw({ straight, calls: platformOnly.map((call) => [call]) });
+      expect(answers).toEqual(platformOnly.map(() => "VALUE_INVALID"));
+    }
   });
 
   it("store nothing that is no value, under no name that is none", async () => {
@@ -131,6 +134,7 @@ describe("raw calls of the scope", () => {
     // Its id is no secret within the platform: who asks decides.
     for (const namespace of ["evil", "default"]) {
       expect(await raw({ callId, calls }, namespace)).toBe("FUNCTION_ERROR");
+      expect(await raw({ callId, calls, straight: 1 }, namespace)).toBe("FUNCTION_ERROR");
     }
     expect(await raw({ job: victim, calls }, "evil")).toEqual(calls.map(() => "JOB_NOT_FOUND"));
     // Within the namespace the job may be shared by id, but not ended by others.

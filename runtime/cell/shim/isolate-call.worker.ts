@@ -14,6 +14,7 @@ import {
   type ScopeCallOptions,
   type ScopeCallResult,
   type ShimLine,
+  type StoreTarget,
   findUncloneable,
   parseTraceparent,
 } from "../../contract/index.ts";
@@ -42,6 +43,8 @@ export function isNested(thrown: object): boolean {
 /** Stub of the cell's `Scope` entrypoint. */
 export interface ScopeStub {
   open(callId: string): Promise<CallScope> & CallScope;
+  /** A job without a scope around it. */
+  store(callId: string, jobId?: string): Promise<StoreTarget>;
 }
 
 /** workerd's word for a message beyond `callValueMaxBytes`. */
@@ -110,18 +113,23 @@ export class IsolateCall implements Context {
 
   get store(): StoreJob {
     this.#store ??= new Job(
-      new StoreLinks({ scope: () => this.#scopeOfStore(), mark: (error) => asNested(error) }),
+      new StoreLinks({
+        enter: () => this.#enterStore(),
+        open: (job) =>
+          this.#scope ? this.#scope.store(job) : this.#stub.store(this.#envelope.id, job),
+        createJob: (request) => this.#open().createJob(request),
+        mark: (error) => asNested(error),
+      }),
     );
     return this.#store;
   }
 
-  #scopeOfStore(): CallScope {
+  #enterStore(): void {
     const inside = currentCall.get();
     if (inside !== undefined && inside !== this) {
       throw asNested(IsolaError.fromData(foreign("use the store").error));
     }
     this.#usesStore = true;
-    return this.#open();
   }
 
   /** Whether `keepStore` has something to say. */

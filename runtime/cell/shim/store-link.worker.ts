@@ -1,6 +1,5 @@
 /** The way from `ctx.store` to a job: opened by the first operation, opened anew if it breaks. */
 import {
-  type CallScope,
   type ErrorCode,
   type ErrorData,
   IsolaError,
@@ -25,8 +24,11 @@ export interface StoreFound<Name extends StoreOperationName> {
 
 /** What the link needs of its call. */
 export interface LinkOwner {
-  /** Refuses code that runs in another call; opens the scope. */
-  scope(): CallScope;
+  /** Refuses code that runs in another call. */
+  enter(): void;
+  /** A job, by default the call's own; operations may be sent to the promise. */
+  open(job: string | undefined): Promise<StoreTarget>;
+  createJob(request: Partial<StoreJobRequest>): Promise<StoreResult>;
   /** Marks what was thrown as the function's own failure, if it catches it not. */
   mark(error: IsolaError): IsolaError;
 }
@@ -62,9 +64,9 @@ export class StoreLink {
 
   /** Sends one message; what breaks on the way comes as an error of the catalogue. */
   async send<T>(call: StoreCall, message: (target: StoreTarget) => Promise<T>): Promise<T> {
-    const scope = this.#owner.scope();
+    this.#owner.enter();
     try {
-      return await message(this.#target ?? this.#open(scope));
+      return await message(this.#target ?? this.#open());
     } catch (thrown) {
       throw this.broken(call.op, thrown);
     }
@@ -100,9 +102,9 @@ export class StoreLink {
     return this.#owner.mark(new IsolaError(code, { attempted, found }));
   }
 
-  #open(scope: CallScope): StoreTarget {
+  #open(): StoreTarget {
     if (this.#opening) return this.#opening;
-    const opening = scope.store(this.#job) as Pipelined;
+    const opening = this.#owner.open(this.#job) as Pipelined;
     this.#opening = opening;
     opening.then(
       (target) => {
@@ -138,8 +140,9 @@ export class StoreLinks {
   async createJob(request: Partial<StoreJobRequest>): Promise<StoreJobInfo> {
     const link = this.link(undefined);
     let result: StoreResult;
+    this.#owner.enter();
     try {
-      result = await this.#owner.scope().createJob(request);
+      result = await this.#owner.createJob(request);
     } catch (thrown) {
       throw link.broken("createJob", thrown);
     }
