@@ -8,6 +8,7 @@ import {
   Layout,
   LineReader,
   NO_CAPABILITIES,
+  SHARD_KEYS,
   cellConfig,
   decodeAddress,
   dedicateSlots,
@@ -115,6 +116,19 @@ describe("workerd's configuration", () => {
     expect(text).not.toContain("supply-4");
     expect(text).not.toContain("gateway");
     expect(text).not.toContain("host.sock");
+  });
+
+  it("gives a disk and the shards' classes to cells with shards only", () => {
+    const common = { slot: 3, role: "shared", maxIsolates: 10, shards: 4 } as const;
+    const textOf = (ownShards: readonly number[]): string =>
+      renderConfig(cellConfig(layout, { ...common, ownShards }, 512));
+    for (const key of SHARD_KEYS) {
+      expect(textOf([3])).toContain(
+        `uniqueKey = "${key}", enableSql = true, preventEviction = true`,
+      );
+    }
+    expect(textOf([3])).toContain(`disk = (path = ${quote(layout.stateDir("cell-3"))}`);
+    expect(textOf([])).not.toMatch(/durableObject|disk = /);
   });
 
   it("names every slot for the gateway, and no secret", () => {
