@@ -64,6 +64,8 @@ export class ActorTimers implements Timers {
   readonly #now: () => number;
   readonly #wake: () => void;
   #timer: number | undefined;
+  /** When the timer fires; it may be before `#atMs`. */
+  #firesAtMs = 0;
   #atMs: number | undefined;
 
   constructor(now: () => number, wake: () => void) {
@@ -74,14 +76,20 @@ export class ActorTimers implements Timers {
   wakeAt(atMs: number | undefined): void {
     if (atMs === this.#atMs) return;
     this.#atMs = atMs;
+    // Every put with a time to live moves the next due time on: a timer that fires too early and
+    // sleeps again costs less than a new one each time.
+    const isEarlyEnough = atMs !== undefined && this.#firesAtMs <= atMs;
+    if (this.#timer !== undefined && isEarlyEnough) return;
     if (this.#timer !== undefined) clearTimeout(this.#timer);
     this.#timer = undefined;
     if (atMs !== undefined) this.#sleep(atMs);
   }
 
   #sleep(atMs: number): void {
-    const leftMs = Math.max(0, atMs - this.#now());
-    this.#timer = setTimeout(() => this.#fire(), Math.min(leftMs, SLEEP_MAX_MS));
+    const nowMs = this.#now();
+    const leftMs = Math.min(Math.max(0, atMs - nowMs), SLEEP_MAX_MS);
+    this.#firesAtMs = nowMs + leftMs;
+    this.#timer = setTimeout(() => this.#fire(), leftMs);
   }
 
   #fire(): void {
