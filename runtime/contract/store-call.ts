@@ -53,7 +53,8 @@ export interface StoreRange {
 /** What each operation takes; put, getPut and compareAndSet have their value beside it. */
 export interface StoreOperations {
   readonly put: Named & { readonly options?: PutOptions; readonly sizeBytes?: number };
-  readonly get: Named & { readonly range?: StoreRange };
+  /** `brief`: a value that rides on the answer comes by itself, without `found`. */
+  readonly get: Named & { readonly range?: StoreRange; readonly brief?: boolean };
   readonly stat: Named;
   /** Outside of a run with a lease, which `acknowledge` or `giveBack` ends. */
   readonly take: Named & { readonly leaseMs?: number };

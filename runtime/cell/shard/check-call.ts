@@ -81,7 +81,7 @@ const NAME: Field = {
 /** What each operation takes (contract/store-call.ts). */
 const FIELDS: Readonly<Record<StoreOperationName, Readonly<Record<string, Field>>>> = {
   put: { ...NAMED, options: OPTIONS, sizeBytes: optional(WHOLE) },
-  get: { ...NAMED, range: optional(object({ start: WHOLE, end: WHOLE })) },
+  get: { ...NAMED, brief: optional(FLAG), range: optional(object({ start: WHOLE, end: WHOLE })) },
   stat: NAMED,
   take: { ...NAMED, leaseMs: optional(NUMBER) },
   acknowledge: { lease: NUMBER },

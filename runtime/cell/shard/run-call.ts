@@ -37,12 +37,17 @@ type Runner<Name extends StoreOperationName> = (
   value: unknown,
 ) => Outcome | Promise<Outcome>;
 
+const NOTHING_MORE = {};
+
 const RUNNERS: { readonly [Name in StoreOperationName]: Runner<Name> } = {
   put: async (view, { bucket, key, options }, value) =>
     answered(await view.session().put(bucket, key, storedValue(value), options)),
-  get: async (view, { bucket, key, range }) => {
+  get: async (view, { bucket, key, range, brief }) => {
     const { value: reader, position } = view.session().open(bucket, key);
-    return readOut(position, reader, range, {});
+    const outcome = await readOut(position, reader, range, {});
+    return brief === true && outcome.value !== undefined
+      ? { position, answer: NOTHING_MORE, value: outcome.value }
+      : outcome;
   },
   stat: (view, { bucket, key }) => {
     const { value: found, position } = view.session().stat(bucket, key);

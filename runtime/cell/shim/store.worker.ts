@@ -74,7 +74,7 @@ class Bucket implements StoreBucket {
   }
 
   async get<Stored = unknown>(key: string): Promise<Stored | undefined> {
-    return (await this.#read({ op: "get", ...this.#at(key) })) as Stored | undefined;
+    return (await this.#read({ op: "get", ...this.#at(key), brief: true })) as Stored | undefined;
   }
 
   async take<Stored = unknown>(key: string): Promise<Stored | undefined> {
@@ -157,6 +157,7 @@ class Bucket implements StoreBucket {
 
   async #read(call: StoreCall): Promise<unknown> {
     const result = await this.link.run<"get">(call);
+    if (result.value !== undefined) return result.value;
     const { found } = result.answer;
     if (!found) return undefined;
     return result.reader ? readOctets(this.link, result.reader, found.sizeBytes) : result.value;
