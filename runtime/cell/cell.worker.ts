@@ -20,6 +20,9 @@ import { openShards } from "./shard/open-shards.worker.ts";
 import { SupplyClient } from "./supply-client.worker.ts";
 import { TelemetryBuffer } from "./telemetry-buffer.worker.ts";
 
+/** Whose console lines they are. */
+type Speaker = Pick<CallEnvelope, "id" | "ns" | "fn" | "v">;
+
 export class Cell {
   readonly bindings: CellBindings;
   readonly supply: SupplyClient;
@@ -66,7 +69,7 @@ export class Cell {
     writeCrumb(mark, left.length === 0 ? entered : `L ${left.join(" ")} ${entered}`);
   }
 
-  addLogs(ctx: ExecutionContext, call: CallEnvelope, lines: readonly ShimLine[]): void {
+  addLogs(ctx: ExecutionContext, call: Speaker, lines: readonly ShimLine[]): void {
     if (lines.length === 0) return;
     const identity = { callId: call.id, namespace: call.ns, function: call.fn, version: call.v };
     this.telemetry.addLogs(

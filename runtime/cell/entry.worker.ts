@@ -1,5 +1,6 @@
 /** The cell Worker of the host form: calls on one socket, control on another. */
 import { WorkerEntrypoint } from "cloudflare:workers";
+import type { EnvelopeCarrier } from "../contract/index.ts";
 import { type CellBindings, cellShards } from "./cell-bindings.worker.ts";
 import { cellOf } from "./cell.worker.ts";
 import { handleControl } from "./control.worker.ts";
@@ -51,7 +52,10 @@ export class Control extends WorkerEntrypoint<Env> {
 export default {
   fetch(request, env, ctx) {
     const cell = cellOf(() => bindings(env));
-    const asked = storeRequestOf(request);
-    return asked ? handleStore(cell, request, asked, ctx) : handleHttpCall(cell, request, ctx);
+    // Read once: each look at it takes its text apart anew.
+    const { cf } = request;
+    const asked = storeRequestOf(cf);
+    if (asked) return handleStore(cell, request, asked, ctx);
+    return handleHttpCall(cell, request, cf as unknown as EnvelopeCarrier, ctx);
   },
 } satisfies ExportedHandler<Env>;

@@ -12,6 +12,7 @@
 import {
   type CallEnvelope,
   type CallReply,
+  type EnvelopeCarrier,
   type ErrorData,
   IsolaError,
   LIMITS,
@@ -37,9 +38,10 @@ export interface FaultBody {
 export async function handleHttpCall(
   cell: Cell,
   request: Request,
+  carrier: EnvelopeCarrier,
   ctx: ExecutionContext,
 ): Promise<Response> {
-  const call = unpackEnvelope(request.cf);
+  const call = unpackEnvelope(carrier);
   const startedAtMs = cell.now();
   let acquired: AcquiredIsolate;
   try {
@@ -53,18 +55,18 @@ export async function handleHttpCall(
     return fault({ error: error.toData() }, { cold: 1, loadMs: cell.now() - startedAtMs });
   }
   if (acquired.cold) ctx.waitUntil(cell.isolates.trim());
-  return runHttpCall(cell, request, call, acquired, ctx);
+  return runHttpCall(cell, request, { call, text: carrier.c }, acquired, ctx);
 }
 
 async function runHttpCall(
   cell: Cell,
   request: Request,
-  call: CallEnvelope,
+  { call, text }: { readonly call: CallEnvelope; readonly text: string },
   acquired: AcquiredIsolate,
   ctx: ExecutionContext,
 ): Promise<Response> {
   const { isolate } = acquired;
-  const live = cell.live.open(call, cell.now());
+  const live = cell.live.open(call, cell.now(), { text });
   cell.isolates.enter(isolate);
   live.onLeave = () => cell.isolates.leave(isolate);
   cell.sayEntered(call);

@@ -4,7 +4,7 @@
  * `Scope` is minted once per isolate; its props, which no tenant can write, name the version it
  * may speak for. `open` takes the id of one of that version's calls in flight and gives the
  * capability, bound to the tenant's invocation: when that ends, so do the capability and all that
- * runs under it. A stub per call in its props was measured: it costs every call that needs no
+ * runs under it. Console lines need no call: a function says them of itself. A stub per call in its props was measured: it costs every call that needs no
  * scope about 15 µs and separates nothing more, since calls of one isolate share its memory.
  */
 import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
@@ -16,6 +16,7 @@ import {
   type ShimLine,
   type StoreResult,
   type StoreTarget,
+  parseSuspectKey,
   suspectKey,
   toIsolaError,
 } from "../contract/index.ts";
@@ -24,6 +25,8 @@ import { type Cell, currentCell } from "./cell.worker.ts";
 import type { LiveCall } from "./live-calls.worker.ts";
 import { checkLines } from "./shim-report.ts";
 import { callFunction } from "./sub-call.worker.ts";
+
+const CALL_ID = /^[0-9a-f]{32}$/;
 
 interface ScopeProps {
   /** `namespace/function@version`. */
@@ -40,6 +43,15 @@ export class Scope extends WorkerEntrypoint<unknown, ScopeProps> {
   store(callId: unknown, jobId?: unknown): Promise<StoreTarget> {
     const { cell, live } = this.#find(callId);
     return storeOf(cell, live).open(jobId);
+  }
+
+  /** Console lines of a call without an open scope, in flight or not: its last may come late. */
+  say(callId: unknown, lines: unknown): void {
+    const cell = currentCell();
+    const speaker = parseSuspectKey(this.ctx.props.key);
+    if (!cell || !speaker || typeof callId !== "string" || !CALL_ID.test(callId)) return;
+    const { namespace: ns, name: fn, version: v } = speaker;
+    cell.addLogs(this.ctx, { id: callId, ns, fn, v }, checkLines(lines));
   }
 
   #find(callId: unknown): { readonly cell: Cell; readonly live: LiveCall } {

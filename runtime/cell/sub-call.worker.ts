@@ -132,7 +132,7 @@ export class Driver extends WorkerEntrypoint {
     if (target.maxInFlight > 0 && running >= target.maxInFlight) {
       return { result: failed(tooMany(envelope.fn, target)), cold: false, loadMs: 0 };
     }
-    const live = cell.live.open(envelope, cell.now(), caller);
+    const live = cell.live.open(envelope, cell.now(), { caller });
     inFlight.set(key, running + 1);
     live.onLeave = () => countOut(key);
     const pulse = startPulse(live);

@@ -5,6 +5,7 @@
  * egress process.
  */
 import { WorkerEntrypoint, exports } from "cloudflare:workers";
+import type { EnvelopeCarrier } from "../contract/index.ts";
 import {
   type CellBindings,
   cellShards,
@@ -87,10 +88,11 @@ function gateway(env: CollapsedEnv): ReturnType<typeof gatewayOf> {
 export class CellCalls extends WorkerEntrypoint<CollapsedEnv> {
   override fetch(request: Request): Promise<Response> {
     const cell = cellOf(() => cellBindings(this.env));
-    const asked = storeRequestOf(request);
+    const { cf } = request;
+    const asked = storeRequestOf(cf);
     return asked
       ? handleStore(cell, request, asked, this.ctx)
-      : handleHttpCall(cell, request, this.ctx);
+      : handleHttpCall(cell, request, cf as unknown as EnvelopeCarrier, this.ctx);
   }
 }
 

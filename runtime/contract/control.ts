@@ -84,6 +84,15 @@ export function suspectKey(namespace: string, name: string, version: number): Su
   return `${namespace}/${name}@${version}`;
 }
 
+/** Undefined for what is none. */
+export function parseSuspectKey(
+  key: SuspectKey,
+): { readonly namespace: string; readonly name: string; readonly version: number } | undefined {
+  const [, namespace, name, version] = /^([^/]+)\/([^@]+)@(\d+)$/.exec(key) ?? [];
+  if (namespace === undefined || name === undefined) return undefined;
+  return { namespace, name, version: Number(version) };
+}
+
 /** Host → gateway. */
 export const GATEWAY_CONTROL = {
   /**

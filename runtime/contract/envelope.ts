@@ -6,7 +6,7 @@
 import type { CallEnvelope } from "./call.ts";
 
 /** The `cf` object of a call. */
-interface EnvelopeCarrier {
+export interface EnvelopeCarrier {
   readonly c: string;
 }
 
@@ -25,8 +25,7 @@ export function packEnvelope(envelope: CallEnvelope): EnvelopeCarrier {
 const NO_CHAIN: readonly string[] = [];
 
 /** @param carrier what a process of the platform made; nobody else reaches its sockets. */
-export function unpackEnvelope(carrier: unknown): CallEnvelope {
-  const { c } = carrier as EnvelopeCarrier;
+export function unpackEnvelope({ c }: EnvelopeCarrier): CallEnvelope {
   const [id = "", ns = "", fn = "", v, dl, tp = "", at, ik = "", ch = "", sg, fr, mb, sj = ""] =
     c.split(SEPARATOR);
   return {

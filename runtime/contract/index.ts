@@ -54,6 +54,7 @@ export { systemClock, systemRandom, type Clock, type Random } from "./clock.ts";
 export {
   PROBATION_SLOT,
   CELL_CONTROL,
+  parseSuspectKey,
   suspectKey,
   GATEWAY_CONTROL,
   HOST_CONTROL,
@@ -207,5 +208,5 @@ export {
   type TraceContext,
 } from "./trace.ts";
 export { sizeOfValue } from "./value-size.ts";
-export { packEnvelope, unpackEnvelope } from "./envelope.ts";
+export { type EnvelopeCarrier, packEnvelope, unpackEnvelope } from "./envelope.ts";
 export { encodeJson, findUncloneable, type Value } from "./values.ts";

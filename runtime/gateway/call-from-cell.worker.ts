@@ -4,6 +4,7 @@
  */
 import {
   type CallEnvelope,
+  type EnvelopeCarrier,
   IsolaError,
   PRIVATE_PREFIX,
   REPLY_HEADER,
@@ -27,7 +28,7 @@ export async function callFromCell(
 ): Promise<Response> {
   try {
     const { dispatcher } = gatewayOf(() => state.bindings);
-    const envelope = unpackEnvelope(request.cf);
+    const envelope = unpackEnvelope(request.cf as unknown as EnvelopeCarrier);
     const route = state.sees(slot, envelope.ns)
       ? state.table.route(envelope.ns, envelope.fn)
       : undefined;

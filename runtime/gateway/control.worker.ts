@@ -6,6 +6,7 @@ import {
   type HostMetrics,
   LIMITS,
   type Verdict,
+  parseSuspectKey,
   toIsolaError,
 } from "../contract/index.ts";
 import type { Dispatcher } from "./dispatcher.worker.ts";
@@ -144,15 +145,6 @@ async function tellSuspects({ state }: ControlParts, news: SuspectNews): Promise
       await response.body?.cancel();
     }),
   );
-}
-
-function parseSuspectKey(
-  key: string,
-): { namespace: string; name: string; version: number } | undefined {
-  const match = /^([^/]+)\/([^@]+)@(\d+)$/.exec(key);
-  const [, namespace, name, version] = match ?? [];
-  if (!namespace || !name || !version) return undefined;
-  return { namespace, name, version: Number(version) };
 }
 
 /** New calls are refused; those in flight end, or the bound does. Usage is on disk afterwards. */

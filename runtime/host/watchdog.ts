@@ -16,7 +16,13 @@
  * W5 Calls entered and not left are suspects. Only the probation cell convicts, and only a version
  *    that was alone in it: no other ran in this process, as it may have left something behind.
  */
-import { type LogLine, type SuspectKey, type Verdict, unreachable } from "../contract/index.ts";
+import {
+  type LogLine,
+  type SuspectKey,
+  type Verdict,
+  parseSuspectKey,
+  unreachable,
+} from "../contract/index.ts";
 import type { Crumb } from "./crumbs.ts";
 
 export const WATCHDOG = {
@@ -90,6 +96,9 @@ interface OpenCall {
 
 /** Signals by which a process dies of itself; SIGKILL and SIGTERM come from outside. */
 const CRASH_SIGNALS = new Set(["SIGABRT", "SIGSEGV", "SIGBUS", "SIGILL", "SIGTRAP", "SIGFPE"]);
+
+/** Of a key that nobody wrote. */
+const UNKNOWN = { namespace: "", name: "", version: 0 };
 
 const NONE: WatchDecision = { kind: "none" };
 
@@ -289,9 +298,9 @@ export class CellWatch {
   #console(crumb: Crumb & { kind: "console" }): void {
     const call = this.#open.get(crumb.callId);
     if (call === undefined) return;
-    const [, namespace = "", name = "", version = "0"] = /^(.*)\/(.*)@(\d+)$/.exec(call.key) ?? [];
+    const { namespace, name, version } = parseSuspectKey(call.key) ?? UNKNOWN;
     const { callId, atMs, level, text } = crumb;
-    const about = { namespace, function: name, version: Number(version) };
+    const about = { namespace, function: name, version };
     call.lines.push({ callId, ...about, atMs, level, text });
     call.bytes += text.length;
     while (call.lines.length > WATCHDOG.linesPerCall || call.bytes > WATCHDOG.bytesPerCall) {

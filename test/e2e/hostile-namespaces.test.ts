@@ -5,7 +5,12 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type CallRecord, type LogLine, unpackEnvelope } from "../../runtime/contract/index.ts";
+import {
+  type CallRecord,
+  type EnvelopeCarrier,
+  type LogLine,
+  unpackEnvelope,
+} from "../../runtime/contract/index.ts";
 import { percentile } from "../support/load.ts";
 import { pause, usePlatform } from "../support/platform.ts";
 import { until } from "../support/until.ts";
@@ -165,7 +170,11 @@ describe("forged identity", () => {
     };
     expect(Object.keys(seen.headers).filter((name) => name.startsWith("x-isola"))).toEqual([]);
     expect(seen.headers["x-forwarded-prefix"]).toBe("/function/echo.mallory");
-    expect(unpackEnvelope(seen.cf)).toMatchObject({ ns: "mallory", fn: "echo", id: seen.callId });
+    expect(unpackEnvelope(seen.cf as unknown as EnvelopeCarrier)).toMatchObject({
+      ns: "mallory",
+      fn: "echo",
+      id: seen.callId,
+    });
     expect(seen.env).toEqual(["ISOLA"]);
     expect(await aliceUsage()).toBe(before);
   });

@@ -1,6 +1,11 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type CallEnvelope, packEnvelope, unpackEnvelope } from "../../runtime/contract/index.ts";
+import {
+  type CallEnvelope,
+  type EnvelopeCarrier,
+  packEnvelope,
+  unpackEnvelope,
+} from "../../runtime/contract/index.ts";
 
 const label = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?$/);
 const hex = (length: number): fc.Arbitrary<string> =>
@@ -34,7 +39,7 @@ describe("a call envelope", () => {
   it("arrives as it left, through the JSON text that carries it", () => {
     fc.assert(
       fc.property(envelopes, (envelope) => {
-        const carried: unknown = JSON.parse(JSON.stringify(packEnvelope(envelope)));
+        const carried = JSON.parse(JSON.stringify(packEnvelope(envelope))) as EnvelopeCarrier;
         expect(unpackEnvelope(carried)).toEqual(envelope);
       }),
     );

@@ -34,10 +34,14 @@ import { octetsOf } from "./stored-value.ts";
 /** Chunks on their way between the actor and a body. */
 const IN_FLIGHT = 4;
 
-/** The operation that a request of the call socket carries; undefined: it is a function's call. */
-export function storeRequestOf(request: Request): StoreRequest | undefined {
-  const cf = request.cf as Partial<StoreRequest> | undefined;
-  return cf?.call === undefined ? undefined : (cf as StoreRequest);
+/**
+ * The operation that a request of the call socket carries; undefined: it is a function's call.
+ *
+ * @param cf of the request.
+ */
+export function storeRequestOf(cf: unknown): StoreRequest | undefined {
+  const question = cf as StoreRequest | undefined;
+  return question !== undefined && "call" in question ? question : undefined;
 }
 
 /** Never throws; a refusal is `ErrorData` under the status of its code. */

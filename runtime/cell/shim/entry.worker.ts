@@ -8,6 +8,7 @@
 import { WorkerEntrypoint, abortIsolate } from "cloudflare:workers";
 import {
   type CallEnvelope,
+  type EnvelopeCarrier,
   type ErrorData,
   type FunctionForm,
   IsolaError,
@@ -103,7 +104,11 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
  */
 export const httpEntry = {
   fetch(request: Request, env: Record<string, unknown>, ctx: ExecutionContext): Promise<Response> {
-    return new Invocation(unpackEnvelope(request.cf), env, ctx).answer(request);
+    return new Invocation(
+      unpackEnvelope(request.cf as unknown as EnvelopeCarrier),
+      env,
+      ctx,
+    ).answer(request);
   },
 };
 
@@ -254,7 +259,9 @@ class Invocation {
   }
 
   #env(): Record<string, unknown> {
-    return { ...this.#call.env, ISOLA: this.#call };
+    const env: Record<string, unknown> = Object.assign({ ISOLA: this.#call }, this.#call.env);
+    env["ISOLA"] = this.#call;
+    return env;
   }
 }
 

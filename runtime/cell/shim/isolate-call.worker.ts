@@ -45,6 +45,8 @@ export interface ScopeStub {
   open(callId: string): Promise<CallScope> & CallScope;
   /** A job without a scope around it. */
   store(callId: string, jobId?: string): Promise<StoreTarget>;
+  /** Console lines without a scope: they need no call in flight. */
+  say(callId: string, lines: readonly ShimLine[]): Promise<void>;
 }
 
 /** workerd's word for a message beyond `callValueMaxBytes`. */
@@ -231,7 +233,7 @@ export class IsolateCall implements Context {
 
   /** Sends lines through the scope; used when they are too many for the answer's header. */
   flushLines(lines: readonly ShimLine[]): void {
-    this.#keep(this.#open().flush(lines));
+    this.#keep(this.#scope ? this.#scope.flush(lines) : this.#stub.say(this.callId, lines));
   }
 
   /** After the answer nothing else may keep the invocation alive until the lines have left. */

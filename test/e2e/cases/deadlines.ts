@@ -145,5 +145,29 @@ export const deadlineCases: CaseGroup = {
       const counted = await platform.call("counter", { json: { name: "d/background" } });
       expect(counted.json).toBe(1);
     },
+
+    "a stream behind its answer still has its context, whatever was called meanwhile": async (
+      platform,
+    ) => {
+      await platform.deploy(
+        "behind",
+        `export default { fetch(request, env) {
+          const encoder = new TextEncoder();
+          return new Response(new ReadableStream({ async pull(stream) {
+            await scheduler.wait(1_200);
+            console.log("said behind the answer");
+            const count = await env.ISOLA.call("counter", { name: "behind", add: 1 });
+            stream.enqueue(encoder.encode(String(count)));
+            stream.close();
+          } }));
+        } };`,
+      );
+      const streamed = platform.call("behind");
+      for (let round = 0; round < 5; round += 1) {
+        const one = platform.call("counter", { json: { name: "meanwhile" } });
+        await Promise.all([one, ...Array.from({ length: 20 }, () => platform.call("counter"))]);
+      }
+      expect((await streamed).text).toBe("1");
+    },
   },
 };
