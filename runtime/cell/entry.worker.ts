@@ -1,6 +1,5 @@
 /** The cell Worker of the host form: calls on one socket, control on another. */
 import { WorkerEntrypoint } from "cloudflare:workers";
-import type { EnvelopeCarrier } from "../contract/index.ts";
 import { type CellBindings, cellShards } from "./cell-bindings.worker.ts";
 import { cellOf } from "./cell.worker.ts";
 import { handleControl } from "./control.worker.ts";
@@ -56,6 +55,6 @@ export default {
     const { cf } = request;
     const asked = storeRequestOf(cf);
     if (asked) return handleStore(cell, request, asked, ctx);
-    return handleHttpCall(cell, request, cf as unknown as EnvelopeCarrier, ctx);
+    return handleHttpCall(cell, request, cf, ctx);
   },
 } satisfies ExportedHandler<Env>;

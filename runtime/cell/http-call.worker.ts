@@ -35,12 +35,14 @@ export interface FaultBody {
   readonly thrown?: ThrownData;
 }
 
+/** @param cf of the request: its envelope; reading it takes its text apart each time. */
 export async function handleHttpCall(
   cell: Cell,
   request: Request,
-  carrier: EnvelopeCarrier,
+  cf: unknown,
   ctx: ExecutionContext,
 ): Promise<Response> {
+  const carrier = cf as EnvelopeCarrier;
   const call = unpackEnvelope(carrier);
   const startedAtMs = cell.now();
   let acquired: AcquiredIsolate;

@@ -4,8 +4,9 @@
  * `Scope` is minted once per isolate; its props, which no tenant can write, name the version it
  * may speak for. `open` takes the id of one of that version's calls in flight and gives the
  * capability, bound to the tenant's invocation: when that ends, so do the capability and all that
- * runs under it. Console lines need no call: a function says them of itself. A stub per call in its props was measured: it costs every call that needs no
- * scope about 15 µs and separates nothing more, since calls of one isolate share its memory.
+ * runs under it. Console lines need no call: a function says them of itself. A stub per call in
+ * its props was measured: it costs every call that needs no scope about 15 µs and separates
+ * nothing more, since calls of one isolate share its memory.
  */
 import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
 import {

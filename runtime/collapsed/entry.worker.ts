@@ -5,7 +5,6 @@
  * egress process.
  */
 import { WorkerEntrypoint, exports } from "cloudflare:workers";
-import type { EnvelopeCarrier } from "../contract/index.ts";
 import {
   type CellBindings,
   cellShards,
@@ -92,7 +91,7 @@ export class CellCalls extends WorkerEntrypoint<CollapsedEnv> {
     const asked = storeRequestOf(cf);
     return asked
       ? handleStore(cell, request, asked, this.ctx)
-      : handleHttpCall(cell, request, cf as unknown as EnvelopeCarrier, this.ctx);
+      : handleHttpCall(cell, request, cf, this.ctx);
   }
 }
 

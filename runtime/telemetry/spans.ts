@@ -131,7 +131,7 @@ export class SpanRing implements SpanSource {
     return spans.sort((a, b) => a.startedAtMs - b.startedAtMs || a.endedAtMs - b.endedAtMs);
   }
 
-  /** Two looks at ids, and spans made of few: the whole ring takes the gateway's thread too long. */
+  /** Two looks at ids, and spans made of few: the whole ring would hold the thread too long. */
   list(query: TraceListQuery): TraceSummary[] {
     const traces = this.#newestTraces(query);
     if (traces.size === 0) return [];
