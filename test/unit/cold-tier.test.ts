@@ -136,7 +136,10 @@ describe("a value in the bucket", () => {
     s3.clearRequests();
     expect(await listed(tier)).toEqual(keys);
     await tier.delete(keys);
-    expect(s3.requests.filter((line) => line.startsWith("POST /cold?delete"))).toHaveLength(2);
+    // Two, and a server that is slow to answer one of them gets it again.
+    const batches = s3.requests.filter((line) => line.startsWith("POST /cold?delete"));
+    expect(batches.length).toBeGreaterThanOrEqual(2);
+    expect(batches.length).toBeLessThan(keys.length / 100);
     expect(s3.keys()).toEqual([]);
   }, 60_000);
 });
