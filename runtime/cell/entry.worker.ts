@@ -9,7 +9,6 @@ import { handleStore, storeRequestOf } from "./shard/index.worker.ts";
 export { Outbound } from "./outbound.worker.ts";
 export { Scope } from "./scope.worker.ts";
 export { Blocks, Shard } from "./shard/index.worker.ts";
-export { Driver } from "./sub-call.worker.ts";
 
 interface Env {
   readonly LOADER: WorkerLoader;

@@ -6,4 +6,3 @@ export { type FaultBody, handleHttpCall } from "./http-call.worker.ts";
 export { Outbound } from "./outbound.worker.ts";
 export { Scope } from "./scope.worker.ts";
 export { Blocks, Shard, handleStore, storeRequestOf } from "./shard/index.worker.ts";
-export { Driver } from "./sub-call.worker.ts";

@@ -46,6 +46,24 @@ export class Scope extends WorkerEntrypoint<unknown, ScopeProps> {
     return storeOf(cell, live).open(jobId);
   }
 
+  /**
+   * A call to another function, in an invocation of its own: it is the callee's driver, and what is
+   * left of the callee when it returns is dropped (sub-call S3).
+   */
+  async call(
+    callId: unknown,
+    name: string,
+    input: unknown,
+    options: ScopeCallOptions,
+  ): Promise<ScopeCallResult> {
+    try {
+      const { cell, live } = this.#find(callId);
+      return await callFunction(cell, live, this.ctx, { name, input, options });
+    } catch (thrown) {
+      return { ok: false, error: toIsolaError(thrown, "call a function").toData() };
+    }
+  }
+
   /** Console lines of a call without an open scope, in flight or not: its last may come late. */
   say(callId: unknown, lines: unknown): void {
     const cell = currentCell();
@@ -84,14 +102,6 @@ class CallScopeTarget extends RpcTarget implements CallScope {
     this.#cell = cell;
     this.#live = live;
     this.#ctx = ctx;
-  }
-
-  async call(name: string, input: unknown, options: ScopeCallOptions): Promise<ScopeCallResult> {
-    try {
-      return await callFunction(this.#cell, this.#live, this.#ctx, { name, input, options });
-    } catch (thrown) {
-      return { ok: false, error: toIsolaError(thrown, "call a function").toData() };
-    }
   }
 
   async flush(lines: readonly ShimLine[]): Promise<void> {

@@ -7,7 +7,6 @@
  * S3 A sub-call never outlives its caller's deadline, one made in its grace not that; when the
  *    caller's invocation ends, the sub-call's driver ends with it.
  */
-import { WorkerEntrypoint, exports } from "cloudflare:workers";
 import {
   type CallEnvelope,
   type ErrorData,
@@ -29,7 +28,7 @@ import {
   suspectKey,
 } from "../contract/index.ts";
 import { settleResult, sharedJob } from "./call-store.worker.ts";
-import { type Cell, currentCell } from "./cell.worker.ts";
+import type { Cell } from "./cell.worker.ts";
 import { forwardCall } from "./forward-call.worker.ts";
 import { endAfterGrace } from "./http-call.worker.ts";
 import type { LoadedIsolate } from "./isolates.worker.ts";
@@ -50,6 +49,7 @@ import {
 /** Calls in flight per function in this cell, for `maxInFlight`. */
 const inFlight = new Map<string, number>();
 
+/** @param ctx of an invocation that this call has for itself: what is left of the callee ends with it. */
 export async function callFunction(
   cell: Cell,
   caller: LiveCall,
@@ -68,7 +68,7 @@ export async function callFunction(
   const startedAtMs = cell.now();
   const driven = mustLeave(cell, envelope, target)
     ? await forwarded(cell, { envelope, target, caller, request })
-    : await drive({ envelope, target, caller, request });
+    : await drive(cell, ctx, { envelope, target, caller, request });
   recordSubCall(cell, ctx, { envelope, target, caller: caller.envelope, startedAtMs, ...driven });
   const { result } = driven;
   cell.addLogs(ctx, envelope, result.logs);
@@ -88,24 +88,11 @@ async function forwarded(
   return { result: { ...result, logs: [] }, cold: false, loadMs: 0 };
 }
 
-/** What a driver is to do; by call id, from the call to its driver in the same isolate. */
 interface Work {
   readonly envelope: CallEnvelope;
   readonly target: RouteTarget;
   readonly caller: LiveCall;
   readonly request: SubCallRequest;
-}
-
-const works = new Map<string, Work>();
-
-async function drive(work: Work): Promise<DrivenResult> {
-  const { id } = work.envelope;
-  works.set(id, work);
-  return (exports as unknown as DriverExports).Driver({ props: {} }).run(id);
-}
-
-interface DriverExports {
-  Driver(options: { props: object }): { run(callId: string): Promise<DrivenResult> };
 }
 
 export interface DrivenResult {
@@ -114,79 +101,72 @@ export interface DrivenResult {
   readonly loadMs: number;
 }
 
-/** The invocation that runs one sub-call; when it ends, the tenant's invocation is dropped. */
-export class Driver extends WorkerEntrypoint {
-  async run(callId: string): Promise<DrivenResult> {
-    const cell = currentCell();
-    const work = works.get(callId);
-    works.delete(callId);
-    if (cell && work) return this.#drive(cell, work);
-    throw new IsolaError("INTERNAL", { attempted: "run a call", found: "no such call" });
+async function drive(cell: Cell, ctx: ExecutionContext, work: Work): Promise<DrivenResult> {
+  const { envelope, target, caller } = work;
+  const fresh = envelope.fr === 1;
+  const key = functionKey(envelope.ns, envelope.fn);
+  const running = inFlight.get(key) ?? 0;
+  if (target.maxInFlight > 0 && running >= target.maxInFlight) {
+    return { result: failed(tooMany(envelope.fn, target)), cold: false, loadMs: 0 };
   }
-
-  async #drive(cell: Cell, work: Work): Promise<DrivenResult> {
-    const { envelope, target, caller } = work;
-    const fresh = envelope.fr === 1;
-    const key = functionKey(envelope.ns, envelope.fn);
-    const running = inFlight.get(key) ?? 0;
-    if (target.maxInFlight > 0 && running >= target.maxInFlight) {
-      return { result: failed(tooMany(envelope.fn, target)), cold: false, loadMs: 0 };
-    }
-    const live = cell.live.open(envelope, cell.now(), { caller });
-    inFlight.set(key, running + 1);
-    live.onLeave = () => countOut(key);
-    const pulse = startPulse(live);
-    try {
-      const { isolate, cold, loadMs } = await cell.isolates.acquire(envelope, this.ctx);
-      const result = await this.#run(cell, isolate, live, work.request);
-      return { result, cold: cold || fresh, loadMs };
-    } catch (thrown) {
-      cell.live.close(live, cell.now());
-      const error = thrown instanceof IsolaError ? thrown : classifyRuntimeError(thrown);
-      return { result: failed(error), cold: fresh, loadMs: 0 };
-    } finally {
-      stopPulse(pulse);
-    }
-  }
-
-  async #run(
-    cell: Cell,
-    isolate: LoadedIsolate,
-    live: LiveCall,
-    { input, options }: SubCallRequest,
-  ): Promise<RunResult> {
-    const { envelope } = live;
-    cell.isolates.enter(isolate);
-    const release = live.onLeave;
-    live.onLeave = () => {
-      release?.();
-      cell.isolates.leave(isolate);
-    };
-    cell.sayEntered(envelope);
-    const timer = armDeadline(live, cell.now());
-    const entry =
-      envelope.fr === 1 ? await cell.isolates.freshEntry(isolate) : cell.isolates.entry(isolate);
-    const answer = entry.run(envelope, input, options.method) as Promise<RunResult>;
-    const settled = await Promise.race([answer, live.end]);
-    disarm(timer);
-    const late = isLate(envelope, cell.now());
-    if (late) live.finish("deadline");
-    if (late || typeof settled === "string") {
-      // The caller learns it at once; the callee has its grace.
-      this.ctx.waitUntil(this.#end(cell, live, answer));
-      return failed(endedBy(await live.end, envelope));
-    }
-    const result = checkResult(settled) ?? notAResult(envelope);
-    if (live.store) await settleResult(live.store, result.ok);
+  const live = cell.live.open(envelope, cell.now(), { caller });
+  inFlight.set(key, running + 1);
+  live.onLeave = () => countOut(key);
+  const pulse = startPulse(live);
+  try {
+    const { isolate, cold, loadMs } = await cell.isolates.acquire(envelope, ctx);
+    const result = await run({ cell, ctx, isolate, live }, work.request);
+    return { result, cold: cold || fresh, loadMs };
+  } catch (thrown) {
     cell.live.close(live, cell.now());
-    return result;
+    const error = thrown instanceof IsolaError ? thrown : classifyRuntimeError(thrown);
+    return { result: failed(error), cold: fresh, loadMs: 0 };
+  } finally {
+    stopPulse(pulse);
   }
+}
 
-  /** What the callee still says within its grace is kept. */
-  async #end(cell: Cell, live: LiveCall, answer: Promise<RunResult>): Promise<void> {
-    const late = await endAfterGrace(cell, live, answer);
-    if (late) cell.addLogs(this.ctx, live.envelope, checkLines(late.logs));
+/** A sub-call under way. */
+interface Running {
+  readonly cell: Cell;
+  readonly ctx: ExecutionContext;
+  readonly isolate: LoadedIsolate;
+  readonly live: LiveCall;
+}
+
+async function run(running: Running, { input, options }: SubCallRequest): Promise<RunResult> {
+  const { cell, ctx, isolate, live } = running;
+  const { envelope } = live;
+  cell.isolates.enter(isolate);
+  const release = live.onLeave;
+  live.onLeave = () => {
+    release?.();
+    cell.isolates.leave(isolate);
+  };
+  cell.sayEntered(envelope);
+  const timer = armDeadline(live, cell.now());
+  const entry =
+    envelope.fr === 1 ? await cell.isolates.freshEntry(isolate) : cell.isolates.entry(isolate);
+  const answer = entry.run(envelope, input, options.method) as Promise<RunResult>;
+  const settled = await Promise.race([answer, live.end]);
+  disarm(timer);
+  const late = isLate(envelope, cell.now());
+  if (late) live.finish("deadline");
+  if (late || typeof settled === "string") {
+    // The caller learns it at once; the callee has its grace.
+    ctx.waitUntil(endLate(running, answer));
+    return failed(endedBy(await live.end, envelope));
   }
+  const result = checkResult(settled) ?? notAResult(envelope);
+  if (live.store) await settleResult(live.store, result.ok);
+  cell.live.close(live, cell.now());
+  return result;
+}
+
+/** What the callee still says within its grace is kept. */
+async function endLate({ cell, ctx, live }: Running, answer: Promise<RunResult>): Promise<void> {
+  const late = await endAfterGrace(cell, live, answer);
+  if (late) cell.addLogs(ctx, live.envelope, checkLines(late.logs));
 }
 
 function countOut(key: string): void {

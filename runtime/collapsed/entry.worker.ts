@@ -23,7 +23,7 @@ import {
 } from "../gateway/index.worker.ts";
 import { type CollapsedEnv, isAdminHost, settingsOf } from "./settings.worker.ts";
 
-export { Blocks, Driver, Outbound, Scope, Shard } from "../cell/index.worker.ts";
+export { Blocks, Outbound, Scope, Shard } from "../cell/index.worker.ts";
 export { Registry } from "../gateway/index.worker.ts";
 export { BlobStore } from "./blob-store.worker.ts";
 export { OpenEgress } from "./open-egress.worker.ts";

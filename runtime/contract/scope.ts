@@ -54,7 +54,6 @@ export type ScopeCallResult =
 
 /** The capability that tenant code holds during one call; revoked when the call settles. */
 export interface CallScope {
-  call(name: string, input: unknown, options: ScopeCallOptions): Promise<ScopeCallResult>;
   /** Console lines of a call that is still running. */
   flush(lines: readonly ShimLine[]): Promise<void>;
   /** It has answered, but its `waitUntil` is open: its isolate stays; then, that it is done. */

@@ -45,6 +45,13 @@ export interface ScopeStub {
   open(callId: string): Promise<CallScope> & CallScope;
   /** A job without a scope around it. */
   store(callId: string, jobId?: string): Promise<StoreTarget>;
+  /** A call to another function. */
+  call(
+    callId: string,
+    name: string,
+    input: unknown,
+    options: ScopeCallOptions,
+  ): Promise<ScopeCallResult>;
   /** Console lines without a scope: they need no call in flight. */
   say(callId: string, lines: readonly ShimLine[]): Promise<void>;
 }
@@ -166,7 +173,7 @@ export class IsolateCall implements Context {
     if (lost) return noValue(name, `${lost.kind} at ${lost.path}`);
     this.#hasCalled = true;
     try {
-      return await this.#open().call(name, input, options);
+      return await this.#stub.call(this.callId, name, input, options);
     } catch (thrown) {
       if (String(thrown).includes(TOO_LARGE)) return tooLarge(name);
       throw thrown;
