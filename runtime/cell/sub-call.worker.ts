@@ -49,7 +49,7 @@ import {
 /** Calls in flight per function in this cell, for `maxInFlight`. */
 const inFlight = new Map<string, number>();
 
-/** @param ctx of an invocation that is for this call alone: what is left of the callee ends with it. */
+/** @param ctx of an invocation for this call alone: what is left of the callee ends with it. */
 export async function callFunction(
   cell: Cell,
   caller: LiveCall,
