@@ -65,6 +65,11 @@ export class SupplyClient {
     return this.#supply.fetch(BASE + SUPPLY.call + path, init);
   }
 
+  /** An attempt of a run, wherever the gateway places it. */
+  attempt(init: RequestInit): Promise<Response> {
+    return this.#supply.fetch(BASE + SUPPLY.attempt, init);
+  }
+
   /** An operation on a job in another cell's shard. */
   store(init: RequestInit): Promise<Response> {
     return this.#supply.fetch(BASE + STORE_ROUTE, init);

@@ -174,6 +174,18 @@ export {
   type ValueCodec,
 } from "./store-api.ts";
 export {
+  RUN_BODY_MAX_BYTES,
+  frame,
+  unframe,
+  type RunAttempt,
+  type RunAttempted,
+  type RunFound,
+  type RunInputHead,
+  type RunOutputHead,
+  type RunQuestion,
+  type RunStart,
+} from "./run-call.ts";
+export {
   STORE_HEADER,
   STORE_ROUTE,
   VALUE_OPERATIONS,

@@ -5,7 +5,7 @@
  * in order and never ask an actor per request; a deploy answers when every live cell has
  * acknowledged its change.
  */
-import type { AuthMode, BackendName, Egress } from "./function-config.ts";
+import type { AuthMode, BackendName, Egress, ResolvedConfig } from "./function-config.ts";
 
 /**
  * How a module answers: a plain function, an object or class with fetch, a class with RPC methods
@@ -26,6 +26,8 @@ export interface RouteTarget {
   readonly memoryMb: number;
   readonly auth: AuthMode;
   readonly idempotent: boolean;
+  /** Of asynchronous calls. */
+  readonly retry: ResolvedConfig["retry"];
   readonly reuse: "shared" | "call";
   readonly egress: Egress;
   /** Generation of the namespace's secrets that the version uses; 0 if it uses none. */

@@ -11,6 +11,7 @@
  */
 import type { DiskReport } from "./control.ts";
 import type { ErrorData } from "./errors.ts";
+import type { RunFound, RunStart } from "./run-call.ts";
 import type {
   ListOptions,
   ListPage,
@@ -165,7 +166,14 @@ export interface ShardActor {
   /** Resolves when what the opening wrote is on disk. */
   ready(): Promise<void>;
   disk(report: DiskReport): Promise<void>;
+  /** Resolves once the run is on disk; from then on it ends, whatever dies. */
+  startRun(start: RunStart, body: Uint8Array): Promise<RunReply<{ readonly id: string }>>;
+  findRun(id: string): Promise<RunReply<RunFound> & { readonly body?: Uint8Array }>;
 }
+
+type RunReply<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly error: ErrorData };
 
 export type StoreResult =
   | {

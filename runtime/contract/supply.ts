@@ -20,6 +20,8 @@ export const SUPPLY = {
   telemetry: "/telemetry",
   /** ANY: a call between functions that must not run in this cell; same headers as a cell call. */
   call: "/call",
+  /** POST: an attempt of a run (run-call.ts), placed like any call; answers its outcome. */
+  attempt: "/attempt",
 } as const;
 
 export type ModuleKind = "js" | "cjs" | "text" | "json" | "wasm" | "data";

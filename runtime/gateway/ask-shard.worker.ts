@@ -164,7 +164,8 @@ async function answerOf<Op extends StoreOperationName>(
   return JSON.parse(response.headers.get(STORE_HEADER) ?? "{}") as StoreAnswers[Op];
 }
 
-async function refusalOf(response: Response, op: string): Promise<IsolaError> {
+/** What a shard that refuses says. */
+export async function refusalOf(response: Response, op: string): Promise<IsolaError> {
   const text = await response.text();
   const data = parseErrorData(parseJson(text));
   if (data) return IsolaError.fromData(data);

@@ -32,7 +32,7 @@ import { countedStream } from "./body-stream.worker.ts";
 import { Departure, type Dispatched, type Dispatcher } from "./dispatcher.worker.ts";
 import { errorResponse } from "./error-response.ts";
 import { discardRefused } from "./request-body.ts";
-import type { GatewayState } from "./state.worker.ts";
+import type { Background, GatewayState } from "./state.worker.ts";
 
 export interface FunctionCall {
   readonly route: FunctionRoute;
@@ -45,12 +45,14 @@ export interface FunctionCall {
   readonly showsThrown: boolean;
   /** The Authorization header is the platform's own and stays here. */
   readonly hidesToken: boolean;
+  /** It is an attempt of a run. */
+  readonly attempt?: { readonly number: number; readonly idempotencyKey: string };
 }
 
 interface Running {
   readonly state: GatewayState;
   readonly request: Request;
-  readonly ctx: ExecutionContext;
+  readonly ctx: Background;
   readonly call: FunctionCall;
   readonly envelope: CallEnvelope;
   readonly trace: TraceContext;
@@ -74,7 +76,7 @@ export async function callFunction(
   state: GatewayState,
   dispatcher: Dispatcher,
   request: Request,
-  ctx: ExecutionContext,
+  ctx: Background,
   call: FunctionCall,
 ): Promise<Response> {
   const running = begin(state, request, ctx, call);
@@ -136,7 +138,7 @@ function checkLength({ call, bytesIn }: Running): void {
 function begin(
   state: GatewayState,
   request: Request,
-  ctx: ExecutionContext,
+  ctx: Background,
   call: FunctionCall,
 ): Running {
   const { clock, random } = state;
@@ -152,8 +154,8 @@ function begin(
     v: target.version,
     dl: target.timeoutMs === 0 ? 0 : startedAtMs + target.timeoutMs,
     tp: formatTraceparent(trace),
-    at: 1,
-    ik: request.headers.get("idempotency-key") ?? id,
+    at: call.attempt?.number ?? 1,
+    ik: call.attempt?.idempotencyKey ?? request.headers.get("idempotency-key") ?? id,
     ch: [],
     sg: target.secretsGeneration,
     fr: target.reuse === "call" ? 1 : 0,
@@ -177,7 +179,7 @@ async function answer(
   running: Running,
   dispatched: Dispatched,
   end: (ending: Ending) => void,
-  ctx: ExecutionContext,
+  ctx: Background,
 ): Promise<Response> {
   const { response: received, queueMs } = dispatched;
   const { body, status } = received;

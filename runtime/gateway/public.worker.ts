@@ -1,5 +1,6 @@
 /**
- * The public listener: `/function/…`, host routing, `/healthz`, `/readyz` (INTERFACE §2, §5).
+ * The public listener: `/function/…`, `/async-function/…`, `/runs/…`, host routing, `/healthz` and
+ * `/readyz` (INTERFACE §2, §5).
  */
 import {
   IsolaError,
@@ -14,7 +15,11 @@ import { errorResponse } from "./error-response.ts";
 import { type FunctionCall, callFunction } from "./function-call.worker.ts";
 import { type ResolvedPath, pathOf, resolvePath } from "./resolve-call.ts";
 import { discardRefused } from "./request-body.ts";
+import { answerRun, findRun, startRun } from "./runs.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
+
+const ASYNC = "/async-function/";
+const RUNS = "/runs/";
 
 /** Prefix of every token that the platform makes; such a token never reaches a function. */
 const TOKEN_PREFIX = "bearer isola_";
@@ -30,15 +35,42 @@ export async function handlePublic(
     const host = request.headers.get("host") ?? "";
     if (path === "/healthz") return new Response("ok\n");
     if (path === "/readyz") return readiness(dispatcher, state);
-    const resolved = resolvePath(host, path);
+    if (path.startsWith(RUNS)) return await readRun(state, request, path.slice(RUNS.length));
+    const isAsync = path.startsWith(ASYNC);
+    const resolved = isAsync ? resolveAsync(path) : resolvePath(host, path);
     if (!state.isLoaded) await state.ready();
     const call = await prepare(state, request, resolved, host);
     state.housekeep(ctx);
+    if (isAsync) return await startRun(state, request, call);
     return await callFunction(state, dispatcher, request, ctx, call);
   } catch (thrown) {
     await discardRefused(request);
     return errorResponse(toIsolaError(thrown, "answer a request"));
   }
+}
+
+function resolveAsync(path: string): ResolvedPath {
+  const resolved = resolvePath("", `/function/${path.slice(ASYNC.length)}`);
+  return { ...resolved, prefix: resolved.prefix.replace("/function/", ASYNC) };
+}
+
+/** Under the auth of the run's function, for whoever holds the id. */
+async function readRun(state: GatewayState, request: Request, rest: string): Promise<Response> {
+  const [id = ""] = rest.split("?", 1);
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    throw new IsolaError("METHOD_NOT_ALLOWED", {
+      attempted: "read a run",
+      found: request.method,
+      required: "GET, HEAD",
+    });
+  }
+  if (!state.isLoaded) await state.ready();
+  const { found, body } = await findRun(state, id);
+  const route = state.table.route(found.namespace, found.function);
+  const target = route && pickTarget(route, state.random.fraction());
+  if (!target) throw notFound(found.namespace, found.function);
+  await authorizeCall(state, request, target, found.namespace, found.function);
+  return answerRun(found, body);
 }
 
 async function prepare(

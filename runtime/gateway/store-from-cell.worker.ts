@@ -4,6 +4,7 @@
  */
 import {
   IsolaError,
+  type RunQuestion,
   type StoreOperationName,
   type StoreRequest,
   shardOfJob,
@@ -15,7 +16,13 @@ import { readBytes } from "./request-body.ts";
 import { startUpload } from "./shard-upload.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
 
-const REFUSED: ReadonlySet<StoreOperationName> = new Set(["usage", "endNamespace"]);
+/** What concerns every namespace, and runs, which are asked for from outside alone. */
+const REFUSED: ReadonlySet<string> = new Set<StoreOperationName | RunQuestion["call"]["op"]>([
+  "usage",
+  "endNamespace",
+  "startRun",
+  "findRun",
+]);
 const SMALL_MAX_BYTES = 64 * 1024;
 
 /** @param slot of the asking cell; from its socket. */

@@ -15,6 +15,7 @@ import { importSealKey, namespaceNotFound, unsealSecret } from "../registry/inde
 import { callFromCell } from "./call-from-cell.worker.ts";
 import { reportBug } from "./report-bug.worker.ts";
 import { readBytes } from "./request-body.ts";
+import { attemptFromCell } from "./run-attempt.worker.ts";
 import type { Background, GatewayState } from "./state.worker.ts";
 import { storeFromCell } from "./store-from-cell.worker.ts";
 
@@ -41,6 +42,9 @@ export async function handleSupply(
     const url = new URL(request.url);
     if (url.pathname === SUPPLY.call || url.pathname.startsWith(`${SUPPLY.call}/`)) {
       return await callFromCell(request, slot, state);
+    }
+    if (url.pathname === SUPPLY.attempt) {
+      return await attemptFromCell(request, slot, state, background);
     }
     if (url.pathname === STORE_ROUTE) return await storeFromCell(request, slot, state);
     return await answer(url.pathname, { state, slot, request, query: url.searchParams });

@@ -130,6 +130,7 @@ function toTarget(row: VersionRow, weight: number, secrets: readonly SecretRow[]
     memoryMb: config.memoryMb,
     auth: config.auth,
     idempotent: config.idempotent,
+    retry: config.retry,
     reuse: config.reuse,
     egress: config.egress,
     secretsGeneration: secretsGeneration(config.secrets, secrets),

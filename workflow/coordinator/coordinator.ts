@@ -155,6 +155,12 @@ export class Coordinator {
     return this.#summary(row);
   }
 
+  /** Of whatever namespace: for who holds the id and is checked by what is found. */
+  find(id: string): (RunSummary & { readonly namespace: string }) | undefined {
+    const row = this.#table.row(id);
+    return row && { ...this.#summary(row), namespace: row.namespace };
+  }
+
   /** Newest first. `cursor` of a page goes on where it ended. */
   list(namespace: string, filter: RunFilter = {}): RunPage {
     const { workflow = null, status = null, sinceMs = 0, cursor } = filter;
@@ -179,6 +185,18 @@ export class Coordinator {
     const rows = sql.all(STATEMENTS.historyAfter, row.number, after, HISTORY_ROWS);
     const entries = rows.flatMap((one) => JSON.parse(one.entries) as HistoryEntry[]);
     return { entries, after: rows.at(-1)?.sequence ?? after };
+  }
+
+  /** The namespace is no more: neither are its runs and keys, whatever they were at. */
+  endNamespace(namespace: string): Answer<number> {
+    const rows = this.#seams.sql.all(STATEMENTS.runsOfNamespace, namespace);
+    for (const { number, endedAtMs } of rows) {
+      this.#table.delete(number);
+      this.#dues.set(number, undefined);
+      if (endedAtMs !== null) this.#ended -= 1;
+    }
+    this.#settle();
+    return this.#answer(rows.length);
   }
 
   /** Runs in memory: for metrics and tests. */

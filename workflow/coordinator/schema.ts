@@ -146,6 +146,9 @@ export const STATEMENTS = {
        AND (? IS NULL OR status = ?) AND startedAtMs >= ?
      ORDER BY number DESC LIMIT ?`,
   ),
+  runsOfNamespace: statement<[namespace: string], { number: number; endedAtMs: number | null }>(
+    "SELECT number, endedAtMs FROM workflowRuns WHERE namespace = ?",
+  ),
   runsExpired: statement<[beforeMs: number, limit: number], { number: number }>(
     `SELECT number FROM workflowRuns WHERE endedAtMs IS NOT NULL AND endedAtMs <= ?
      ORDER BY endedAtMs LIMIT ?`,

@@ -21,6 +21,8 @@ export interface JobView {
   session(): Session;
   /** Of every namespace: answers the operation `usage`, which only the platform may ask. */
   allow(allowances: Readonly<Record<string, number>>): void;
+  /** The namespace's runs go with its jobs; answers the position. */
+  endRuns(): number;
 }
 
 /** An answer that leaves once `position` is on disk; a reader is to be released. */
@@ -122,9 +124,13 @@ const RUNNERS: { readonly [Name in StoreOperationName]: Runner<Name> } = {
     const namespaces = Object.fromEntries(store.usageByNamespace());
     return { position: 0, answer: { epoch: store.epoch, namespaces } };
   },
-  endNamespace: ({ store, namespace }) => {
+  endNamespace: (view) => {
+    const { store, namespace } = view;
     const jobs = store.jobs(namespace);
-    const position = Math.max(0, ...jobs.map((job) => endWhole(store, namespace, job)));
+    const position = Math.max(
+      view.endRuns(),
+      ...jobs.map((job) => endWhole(store, namespace, job)),
+    );
     return { position, answer: { jobs: jobs.length } };
   },
 };

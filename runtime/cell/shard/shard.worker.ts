@@ -1,5 +1,5 @@
 /**
- * The shard's actor: one SQLite file, one group commit, one timer queue, and the store in it.
+ * The shard's actor: one SQLite file, one group commit, and in it the store and the runs.
  *
  * H1 Everything opens in the constructor, in one tick: nobody meets a shard that is half open.
  *    What the opening wrote is on disk before the first answer.
@@ -12,6 +12,7 @@ import {
   type DiskReport,
   IsolaError,
   LIMITS,
+  type RunStart,
   type ShardActor,
   type SqlValue,
   type StoreOpening,
@@ -29,6 +30,7 @@ import { coldTierOf } from "./cold-tier.worker.ts";
 import { CommitLog } from "./commit-log.ts";
 import { DiskGauge } from "./disk-gauge.ts";
 import { storageFault } from "./storage-fault.ts";
+import { Runs } from "./runs.worker.ts";
 import { type Desk, JobTarget } from "./store-target.worker.ts";
 import { ActorTimers, Breath, RestTimer, afterThisTick } from "./system-timers.worker.ts";
 
@@ -42,6 +44,7 @@ interface ShardEnv {
 export class Shard extends DurableObject<ShardEnv> implements ShardActor {
   readonly #log: CommitLog;
   readonly #store: Store;
+  readonly #runs: Runs;
   readonly #gauge: DiskGauge;
   readonly #desk: Desk;
   /** What namespaces with a quota may hold here; the gateway, which sees all shards, says it. */
@@ -85,13 +88,14 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
         namespaceBytes: (namespace) => this.#quotaOf(namespace),
       },
     );
+    this.#runs = new Runs(this.#log, (reason) => this.#log.fail(reason));
     this.#desk = this.#makeDesk();
     this.ctx.waitUntil(this.#store.swept);
   }
 
   /** Resolves when the shard's opening is on disk, and its blocks can be read. */
   async ready(): Promise<void> {
-    await this.#log.committed(this.#store.openedPosition);
+    await this.#opened();
     await this.#blocks().space();
   }
 
@@ -99,7 +103,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
     const { create, namespace, job } = opening;
     await this.#desk.breath();
     try {
-      await this.#log.committed(this.#store.openedPosition);
+      await this.#opened();
       return openForCall(opening, () => {
         // After a look at the call, in the same turn: nobody would end a job that is made later.
         if (create) this.#store.createJob({ ...create, id: job, namespace });
@@ -110,6 +114,25 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
     }
   }
 
+  async startRun(start: RunStart, body: Uint8Array): ReturnType<ShardActor["startRun"]> {
+    try {
+      await this.#opened();
+      if (this.#gauge.freeBytes === 0) throw noSpace(start.id);
+      return { ok: true, value: await this.#runs.start(start, body) };
+    } catch (thrown) {
+      return { ok: false, error: this.#desk.refusal(thrown, "start a run").toData() };
+    }
+  }
+
+  async findRun(id: string): ReturnType<ShardActor["findRun"]> {
+    try {
+      await this.#opened();
+      return { ok: true, ...(await this.#runs.find(id)) };
+    } catch (thrown) {
+      return { ok: false, error: this.#desk.refusal(thrown, "read a run").toData() };
+    }
+  }
+
   /** Told by the host, every second or so. */
   async disk({ freeBytes }: DiskReport): Promise<void> {
     const space = await this.#blocks().space();
@@ -117,6 +140,12 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
     this.#fileBytes = Math.max(this.#fileBytes, usedBytes);
     this.#gauge.tell(freeBytes, space.freeBytes + this.#fileBytes - usedBytes);
     this.#store.diskFreeBytes = this.#gauge.freeBytes;
+  }
+
+  /** H1: of both components. */
+  #opened(): Promise<void> {
+    const position = Math.max(this.#store.openedPosition, this.#runs.openedPosition);
+    return this.#log.committed(position);
   }
 
   #blocks(): DurableObjectStub<Blocks> {
@@ -131,7 +160,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
   }
 
   #makeDesk(): Desk {
-    const [store, log] = [this.#store, this.#log];
+    const [store, log, runs] = [this.#store, this.#log, this.#runs];
     const breath = new Breath(() => systemClock.now());
     // A host pins its actors and says what a cell is; elsewhere the runtime evicts them.
     const rest = this.env.CELL ? undefined : new RestTimer(() => void this.#writeBack());
@@ -151,6 +180,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
         log.fail(thrown);
         return storageFault(thrown, attempted);
       },
+      endRuns: (namespace) => runs.endNamespace(namespace),
       allow: (allowances) => {
         this.#allowances = new Map(Object.entries(allowances));
       },
@@ -188,6 +218,14 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
     warn(`shard ${this.ctx.id.name ?? ""} ends and opens again: ${text}`);
     afterThisTick(() => this.ctx.abort(storageFault(reason, "use the store").message));
   }
+}
+
+function noSpace(id: string): IsolaError {
+  return new IsolaError("DISK_FULL", {
+    attempted: `start the run ${id}`,
+    found: "no space beyond the reserve",
+    retryAfterSeconds: 1,
+  });
 }
 
 /** What cannot be encoded is refused; it ends nobody's actor. */

@@ -13,6 +13,7 @@
 import {
   ERRORS,
   IsolaError,
+  type RunQuestion,
   STORE_HEADER,
   STORE_LIMITS,
   type StoreAnswers,
@@ -28,6 +29,7 @@ import {
 } from "../../contract/index.ts";
 import type { Cell } from "../cell.worker.ts";
 import { decodeValue, encodeValue } from "../value-codec.ts";
+import { handleRun, isRunQuestion } from "./run-endpoint.worker.ts";
 import { storageFault } from "./storage-fault.ts";
 import { octetsOf } from "./stored-value.ts";
 
@@ -39,8 +41,8 @@ const IN_FLIGHT = 4;
  *
  * @param cf of the request.
  */
-export function storeRequestOf(cf: unknown): StoreRequest | undefined {
-  const question = cf as StoreRequest | undefined;
+export function storeRequestOf(cf: unknown): StoreRequest | RunQuestion | undefined {
+  const question = cf as StoreRequest | RunQuestion | undefined;
   return question !== undefined && "call" in question ? question : undefined;
 }
 
@@ -48,9 +50,11 @@ export function storeRequestOf(cf: unknown): StoreRequest | undefined {
 export async function handleStore(
   cell: Cell,
   request: Request,
-  { shard, namespace, job, call }: StoreRequest,
+  asked: StoreRequest | RunQuestion,
   ctx: ExecutionContext,
 ): Promise<Response> {
+  if (isRunQuestion(asked)) return handleRun(cell, request, asked);
+  const { shard, namespace, job, call } = asked;
   const body = request.body ? new RequestBody(request.body) : undefined;
   try {
     const { shards } = cell.bindings;

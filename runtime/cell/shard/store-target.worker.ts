@@ -39,6 +39,7 @@ export interface Desk {
   /** An error of the catalogue as it is; anything else ends the actor (T3). */
   refusal(thrown: unknown, attempted: string): IsolaError;
   allow(allowances: Readonly<Record<string, number>>): void;
+  endRuns(namespace: string): number;
   /** Before each operation: now and then, the others' turn (T4). */
   breath(): Promise<void> | undefined;
 }
@@ -62,6 +63,7 @@ export class JobTarget extends RpcTarget implements StoreTarget {
       job,
       session: () => (this.#session ??= desk.store.session(namespace, job)),
       allow: (allowances) => desk.allow(allowances),
+      endRuns: () => desk.endRuns(namespace),
     };
   }
 

@@ -1,0 +1,88 @@
+/**
+ * Runs as they travel: from the gateway to the shard that keeps them, and an attempt of theirs from
+ * the shard back to the gateway, which places it like any call.
+ *
+ * A body is a `frame`: a head as JSON and octets behind it. Questions to a shard are POSTs to
+ * `STORE_ROUTE` of its cell with a `RunQuestion` as their `cf` object; a refusal is `ErrorData`
+ * under the status of its code.
+ */
+import type { ErrorData } from "./errors.ts";
+
+/** Octets of a request, and of an answer, that a run keeps. */
+export const RUN_BODY_MAX_BYTES = 512 * 1024;
+
+/** A request as the function gets it. */
+export interface RunInputHead {
+  readonly method: string;
+  readonly url: string;
+  readonly prefix: string;
+  readonly headers: readonly (readonly [name: string, value: string])[];
+}
+
+/** An answer as the function gave it. */
+export interface RunOutputHead {
+  readonly status: number;
+  readonly headers: readonly (readonly [name: string, value: string])[];
+}
+
+export type RunQuestion =
+  | { readonly shard: number; readonly call: { readonly op: "startRun" } }
+  | { readonly shard: number; readonly call: { readonly op: "findRun"; readonly id: string } };
+
+/** Head of the body of `startRun`; the octets are the request's body. */
+export interface RunStart {
+  readonly id: string;
+  readonly namespace: string;
+  readonly function: string;
+  readonly version: number;
+  readonly retry: {
+    readonly limit: number;
+    readonly delayMs: number;
+    readonly backoff: "constant" | "linear" | "exponential";
+  };
+  readonly key?: { readonly key: string; readonly digest: string };
+  readonly request: RunInputHead;
+}
+
+/** What a shard says of a run; the octets behind it are the body of `output`. */
+export interface RunFound {
+  readonly id: string;
+  readonly namespace: string;
+  readonly function: string;
+  readonly status: string;
+  readonly output?: RunOutputHead;
+  readonly error?: { readonly message: string; readonly code?: string };
+}
+
+/** Head of the body of an attempt; the octets are the request's body. */
+export interface RunAttempt {
+  readonly namespace: string;
+  readonly function: string;
+  readonly version: number;
+  readonly attempt: number;
+  readonly idempotencyKey: string;
+  readonly request: RunInputHead;
+}
+
+export type RunAttempted =
+  | { readonly ok: true; readonly output: RunOutputHead }
+  | { readonly ok: false; readonly error: ErrorData };
+
+const LENGTH_BYTES = 4;
+
+export function frame(head: unknown, body: Uint8Array): Uint8Array<ArrayBuffer> {
+  const text = new TextEncoder().encode(JSON.stringify(head));
+  const whole = new Uint8Array(LENGTH_BYTES + text.byteLength + body.byteLength);
+  new DataView(whole.buffer).setUint32(0, text.byteLength);
+  whole.set(text, LENGTH_BYTES);
+  whole.set(body, LENGTH_BYTES + text.byteLength);
+  return whole;
+}
+
+/** @param whole what a process of the platform made; nobody else reaches its sockets. */
+export function unframe(whole: Uint8Array<ArrayBuffer>): { head: unknown; body: Uint8Array } {
+  const view = new DataView(whole.buffer, whole.byteOffset, whole.byteLength);
+  const end = LENGTH_BYTES + view.getUint32(0);
+  const text = new TextDecoder().decode(whole.subarray(LENGTH_BYTES, end));
+  return { head: JSON.parse(text) as unknown, body: whole.slice(end) };
+}

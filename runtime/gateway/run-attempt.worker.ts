@@ -1,0 +1,138 @@
+/**
+ * An attempt of a run, as the shard that keeps the run asks for it: a call like one from outside,
+ * with its admission, its record and its bounds. Only cells that hold shards may ask.
+ */
+import {
+  IsolaError,
+  PUBLIC_HEADERS,
+  RUN_BODY_MAX_BYTES,
+  type RunAttempt,
+  type RunAttempted,
+  frame,
+  parseErrorData,
+  pickTarget,
+  toIsolaError,
+  unframe,
+} from "../contract/index.ts";
+import { callFunction } from "./function-call.worker.ts";
+import { gatewayOf } from "./gateway.worker.ts";
+import { readBytes } from "./request-body.ts";
+import type { Background, GatewayState } from "./state.worker.ts";
+
+/** Head and body of an attempt: what came as headers is bounded by the listener that took it. */
+const FRAME_MAX_BYTES = RUN_BODY_MAX_BYTES + 1024 * 1024;
+
+/** @param slot of the asking cell; from its socket. Never throws. */
+export async function attemptFromCell(
+  request: Request,
+  slot: number,
+  state: GatewayState,
+  background: Background,
+): Promise<Response> {
+  try {
+    const attempted = "attempt a step of a run";
+    const limit = { maxBytes: FRAME_MAX_BYTES, attempted, code: "BODY_TOO_LARGE" } as const;
+    const asked = unframe(await readBytes(request, limit));
+    const head = asked.head as RunAttempt;
+    const response = await place(request, slot, state, background, { head, body: asked.body });
+    const code = response.headers.get(PUBLIC_HEADERS.error);
+    const bytes = await readBytes(response, limit, brokeOff);
+    if (code !== null) throw refusal(head, bytes);
+    const headers = [...response.headers].filter(([name]) => !isOurs(name));
+    return answer({ ok: true, output: { status: response.status, headers } }, bytes);
+  } catch (thrown) {
+    const error = toIsolaError(thrown, "attempt a step of a run");
+    return answer({ ok: false, error: error.toData() }, new Uint8Array(0));
+  }
+}
+
+async function place(
+  asked: Request,
+  slot: number,
+  state: GatewayState,
+  background: Background,
+  { head, body }: { readonly head: RunAttempt; readonly body: Uint8Array },
+): Promise<Response> {
+  const { namespace, function: name, request } = head;
+  // Shards of shared cells keep the runs of all namespaces, of those with cells of their own, too.
+  const holdsShards = slot < (state.bindings.settings.cells ?? 1);
+  const route = holdsShards ? state.table.route(namespace, name) : undefined;
+  // The version of when the run began, as long as routing knows it; then the one of now.
+  const target =
+    route?.targets.find(({ version }) => version === head.version) ??
+    (route && pickTarget(route, state.random.fraction()));
+  if (!route || !target) throw notFound(name);
+  if (target.quarantined) throw quarantined(name, target.version);
+  const { dispatcher } = gatewayOf(() => state.bindings);
+  const hasBody = request.method !== "GET" && request.method !== "HEAD";
+  const call = new Request(request.url, {
+    method: request.method,
+    headers: request.headers.map(([key, value]) => [key, value]),
+    signal: asked.signal,
+    ...(hasBody && body.byteLength > 0 ? { body: body as Uint8Array<ArrayBuffer> } : {}),
+  });
+  return callFunction(state, dispatcher, call, background, {
+    route,
+    target,
+    row: state.table.namespace(namespace),
+    url: request.url,
+    prefix: request.prefix,
+    showsThrown: true,
+    hidesToken: false,
+    attempt: { number: head.attempt, idempotencyKey: head.idempotencyKey },
+  });
+}
+
+/** What each call has anew. */
+function isOurs(name: string): boolean {
+  return (
+    name.startsWith("x-isola-") ||
+    name === PUBLIC_HEADERS.callId ||
+    name === PUBLIC_HEADERS.timing ||
+    name === PUBLIC_HEADERS.traceparent ||
+    name === "content-length" ||
+    name === "transfer-encoding"
+  );
+}
+
+function answer(head: RunAttempted, body: Uint8Array): Response {
+  return new Response(frame(head, body));
+}
+
+/** The gateway's own words, with their parts. */
+function refusal({ function: name }: RunAttempt, bytes: Uint8Array): IsolaError {
+  const { error } = JSON.parse(new TextDecoder().decode(bytes)) as { error: object };
+  const { attempted, found, required, fix } = error as Record<string, string | undefined>;
+  const parts = {
+    attempted: attempted ?? `run ${name}`,
+    found: found ?? "no reason",
+    ...(required === undefined ? {} : { required }),
+    ...(fix === undefined ? {} : { fix }),
+  };
+  const data = parseErrorData({ ...error, parts });
+  return data
+    ? IsolaError.fromData(data)
+    : new IsolaError("INTERNAL", { attempted: `run ${name}`, found: "an answer without a code" });
+}
+
+function brokeOff(): IsolaError {
+  return new IsolaError("CELL_LOST", {
+    attempted: "read a function's answer",
+    found: "one that broke off",
+  });
+}
+
+function notFound(name: string): IsolaError {
+  return new IsolaError("FUNCTION_NOT_FOUND", {
+    attempted: `run ${name}`,
+    found: "no such function any more",
+  });
+}
+
+function quarantined(name: string, version: number): IsolaError {
+  return new IsolaError("FUNCTION_QUARANTINED", {
+    attempted: `run ${name}`,
+    found: `version ${String(version)} in quarantine`,
+    retryAfterSeconds: 60,
+  });
+}
