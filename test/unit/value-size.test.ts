@@ -41,6 +41,10 @@ function codeOf(work: () => unknown): unknown {
   }
 }
 
+function many<T>(make: () => T): T[] {
+  return Array.from({ length: 1_000 }, make);
+}
+
 describe("the size of a value", () => {
   it("is at least what V8 serializes it to, and below 40 times that whatever it is", () => {
     fc.assert(
@@ -63,7 +67,6 @@ describe("the size of a value", () => {
   });
 
   it("is below 40 times that for what weighs least on a wire", () => {
-    const many = <T>(make: () => T): T[] => Array.from({ length: 1_000 }, make);
     const empty = [
       new Set(many(() => new Map())),
       new Map(many(() => [new Set(), new Set()])),
