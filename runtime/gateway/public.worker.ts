@@ -13,7 +13,7 @@ import { authorize } from "./authority.worker.ts";
 import type { Dispatcher } from "./dispatcher.worker.ts";
 import { errorResponse } from "./error-response.ts";
 import { type FunctionCall, callFunction } from "./function-call.worker.ts";
-import { type ResolvedPath, pathOf, resolvePath } from "./resolve-call.ts";
+import { type ResolvedPath, hostTarget, pathOf, resolvePath } from "./resolve-call.ts";
 import { discardRefused } from "./request-body.ts";
 import { answerRun, findRun, startRun } from "./runs.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
@@ -35,8 +35,12 @@ export async function handlePublic(
     const host = request.headers.get("host") ?? "";
     if (path === "/healthz") return new Response("ok\n");
     if (path === "/readyz") return readiness(dispatcher, state);
-    if (path.startsWith(RUNS)) return await readRun(state, request, path.slice(RUNS.length));
-    const isAsync = path.startsWith(ASYNC);
+    // At a function's own host every path is its own.
+    const isOurs = hostTarget(host) === undefined;
+    if (isOurs && path.startsWith(RUNS)) {
+      return await readRun(state, request, path.slice(RUNS.length));
+    }
+    const isAsync = isOurs && path.startsWith(ASYNC);
     const resolved = isAsync ? resolveAsync(path) : resolvePath(host, path);
     if (!state.isLoaded) await state.ready();
     const call = await prepare(state, request, resolved, host);

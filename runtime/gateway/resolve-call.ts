@@ -11,12 +11,17 @@ export interface ResolvedPath {
 
 const PREFIX = "/function/";
 
+/** The function at whose own host the request came. */
+export function hostTarget(host: string): CallTarget | undefined {
+  return /\.localhost/i.test(host) ? parseHostTarget(host) : undefined;
+}
+
 /**
  * @param path path and query of the request, beginning with `/`.
  * @throws IsolaError `NAME_INVALID`, `ROUTE_NOT_FOUND`.
  */
 export function resolvePath(host: string, path: string): ResolvedPath {
-  const byHost = /\.localhost/i.test(host) ? parseHostTarget(host) : undefined;
+  const byHost = hostTarget(host);
   if (byHost) return { target: byHost, path, prefix: "" };
   if (!path.startsWith(PREFIX)) throw noRoute(path);
   const end = path.slice(PREFIX.length).search(/[/?]/);

@@ -60,6 +60,8 @@ const routing: CaseGroup["cases"] = {
     for (const [host, path, seen] of [
       [`mirror.default.localhost:${port}`, "/", "/"],
       [`mirror.default.localhost:${port}`, "/function/other?x=1", "/function/other?x=1"],
+      [`mirror.default.localhost:${port}`, "/runs/0-5", "/runs/0-5"],
+      [`mirror.default.localhost:${port}`, "/async-function/other", "/async-function/other"],
       [`MIRROR.Default.LOCALHOST:${port}`, "/a/b", "/a/b"],
       ["mirror.default.localhost", "/v1/status", "/v1/status"],
     ] as const) {
