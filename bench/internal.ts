@@ -3,7 +3,7 @@ export { Journal } from "./journal.ts";
 export { merged, percentileMs } from "./load/histogram.ts";
 export { LoadGenerator } from "./load/index.ts";
 export { medianInterval, ratios, quantile, slopeOf, spreadOf } from "./statistics.ts";
-export { faultsOf, figuresOf, isMet } from "./suites/figures.ts";
+export { FEW, MANY, faultsOf, figuresOf, isMet } from "./suites/figures.ts";
 export { runCalls } from "./suites/calls.ts";
 export { FULL } from "./suites/options.ts";
 export { STORE_QUICK_RUN } from "./suites/store-cases.ts";

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { FULL, runCalls } from "../../bench/internal.ts";
+import { FEW, FULL, MANY, runCalls } from "../../bench/internal.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "isola-bench-test-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -30,7 +30,7 @@ describe("isola bench calls", () => {
       .map((line) => JSON.parse(line) as { type: string; target?: string; errors?: number });
     const loads = records.filter(({ type }) => type === "load");
     expect(new Set(loads.map(({ target }) => target))).toEqual(
-      new Set(["static", "loaded", "prototype", "isola"]),
+      new Set(["static", "loaded", "prototype", "isola", FEW, MANY]),
     );
     expect(loads.every(({ errors }) => errors === 0)).toBe(true);
     expect(records.filter(({ type }) => type === "start")).toHaveLength(4);

@@ -118,10 +118,10 @@ async function clear(platform: TestPlatform): Promise<void> {
   });
 }
 
-/** Tables that hold something, but for what is remembered of former jobs. */
+/** Tables that hold something, but for what a shard knows of itself. */
 function leftOver(dataDir: string): string {
   return Object.entries(shardRows(dataDir))
-    .filter(([table, rows]) => rows > 0 && table !== "storeSettings")
+    .filter(([table, rows]) => rows > 0 && !table.endsWith("Settings"))
     .map(([table, rows]) => `${table}: ${String(rows)}`)
     .join(", ");
 }

@@ -21,11 +21,14 @@ export function shardRows(dataDir: string): Readonly<Record<string, number>> {
   return rows;
 }
 
+const LOCKED_MAX_MS = 5_000;
+
 const TABLES =
   "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\'";
 
 function countRows(file: string, rows: Record<string, number>): void {
-  const database = new DatabaseSync(file, { readOnly: true });
+  // An actor that opens its file after a crash has it for itself for a moment.
+  const database = new DatabaseSync(file, { readOnly: true, timeout: LOCKED_MAX_MS });
   try {
     for (const { name } of database.prepare(TABLES).all()) {
       const table = String(name);
