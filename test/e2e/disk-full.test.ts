@@ -1,70 +1,26 @@
 /** A data directory whose disk is full: deploys fail whole, calls go on. */
-import { execFileSync } from "node:child_process";
-import {
-  closeSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  rmSync,
-  statfsSync,
-  writeSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { IsolaError } from "../../runtime/contract/index.ts";
 import { type LoadReport, countOutcomes, keepCalling } from "../support/load.ts";
 import { type TestPlatform, startTestPlatform } from "../support/platform.ts";
+import { smallDisk } from "../support/small-disk.ts";
 
 const HELLO = `export default () => "hello";`;
-const disk = mkdtempSync(join(tmpdir(), "isola-disk-"));
-const unmounted = mount();
+const disk = smallDisk(40);
 let platform: TestPlatform | undefined;
 
-/** Why the small disk cannot be had; undefined if it can. */
-function mount(): string | undefined {
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=40m,mode=755", "tmpfs", disk]);
-    return undefined;
-  } catch (error) {
-    return String(error);
-  }
-}
-
-if (unmounted !== undefined) {
-  process.stdout.write(`disk-full tests are skipped: no tmpfs can be mounted (${unmounted})\n`);
-}
-
 beforeAll(async () => {
-  if (unmounted === undefined) {
-    platform = await startTestPlatform({ cells: 1, parentFolder: disk });
+  if (disk.unmounted === undefined) {
+    platform = await startTestPlatform({ cells: 1, parentFolder: disk.folder });
   }
 }, 30_000);
 afterAll(async () => {
   await platform?.stop();
-  if (unmounted === undefined) execFileSync("umount", ["-l", disk]);
-  rmSync(disk, { recursive: true, force: true });
+  disk.remove();
 });
-
-function freeBytes(): number {
-  const { bavail, bsize } = statfsSync(disk);
-  return bavail * bsize;
-}
-
-/** Writes until nothing is left. */
-function fill(): string {
-  const path = join(disk, "filling");
-  const file = openSync(path, "a");
-  try {
-    while (freeBytes() > 0) writeSync(file, Buffer.alloc(4_096));
-  } catch {
-    // Full, which was the aim.
-  } finally {
-    closeSync(file);
-  }
-  return path;
-}
 
 async function codeOf(run: Promise<unknown>): Promise<string> {
   try {
@@ -75,7 +31,7 @@ async function codeOf(run: Promise<unknown>): Promise<string> {
   }
 }
 
-it.skipIf(unmounted !== undefined)(
+it.skipIf(disk.unmounted !== undefined)(
   "refuses what it cannot store, whole, while calls go on; with space it takes all",
   async () => {
     if (!platform) throw new Error("the platform has not started");
@@ -84,8 +40,8 @@ it.skipIf(unmounted !== undefined)(
     const load = keepCalling(platform, "/function/hello", 4);
     const blobs = join(platform.dataDir, "blobs");
     const blobsBefore = readdirSync(blobs);
-    const filling = fill();
-    expect(freeBytes()).toBe(0);
+    const filling = disk.fill();
+    expect(disk.freeBytes()).toBe(0);
     const large = `${HELLO} // ${"x".repeat(100_000)}`;
     for (let round = 0; round < 2; round += 1) {
       expect(await codeOf(platform.deploy("hello", large))).toBe("DISK_FULL");

@@ -2,47 +2,29 @@
  * A store on a disk that fills up: puts are refused whole before SQLite is, calls and what was
  * promised go on, and with space everything does. Then somebody else fills the disk at once.
  */
-import { execFileSync } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StoreJobClient } from "../../runtime/client/index.ts";
 import { IsolaError } from "../../runtime/contract/index.ts";
 import { answersAgain, killCell } from "../support/cells.ts";
 import { countOutcomes, keepCalling } from "../support/load.ts";
 import { type TestPlatform, startTestPlatform } from "../support/platform.ts";
+import { smallDisk } from "../support/small-disk.ts";
 import { until } from "../support/until.ts";
 
 const MIB = 1024 * 1024;
-const disk = mkdtempSync(join(tmpdir(), "isola-store-disk-"));
-const unmounted = mount();
+const disk = smallDisk(96);
 let started: TestPlatform | undefined;
 
-/** Why the small disk cannot be had; undefined if it can. */
-function mount(): string | undefined {
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=96m,mode=755", "tmpfs", disk]);
-    return undefined;
-  } catch (error) {
-    return String(error);
-  }
-}
-
-if (unmounted !== undefined) {
-  process.stdout.write(`disk-full tests are skipped: no tmpfs can be mounted (${unmounted})\n`);
-}
-
 beforeAll(async () => {
-  if (unmounted === undefined) {
-    started = await startTestPlatform({ cells: 1, parentFolder: disk });
+  if (disk.unmounted === undefined) {
+    started = await startTestPlatform({ cells: 1, parentFolder: disk.folder });
     await started.deploy("hello", "export default () => 1;");
   }
 }, 30_000);
 afterAll(async () => {
   await started?.stop();
-  if (unmounted === undefined) execFileSync("umount", ["-l", disk]);
-  rmSync(disk, { recursive: true, force: true });
+  disk.remove();
 });
 
 function platform(): TestPlatform {
@@ -53,25 +35,6 @@ function platform(): TestPlatform {
 async function newJob(name: string): Promise<StoreJobClient> {
   const { store } = platform().client;
   return store.job((await store.createJob({ name })).id);
-}
-
-function freeBytes(): number {
-  const { bavail, bsize } = statfsSync(disk);
-  return bavail * bsize;
-}
-
-/** Somebody else's file, until nothing is left. */
-function fill(): string {
-  const path = join(disk, "filling");
-  const file = openSync(path, "a");
-  try {
-    while (freeBytes() > 0) writeSync(file, Buffer.alloc(4_096));
-  } catch {
-    // Full, which was the aim.
-  } finally {
-    closeSync(file);
-  }
-  return path;
 }
 
 async function codeOf(work: () => Promise<unknown>): Promise<string> {
@@ -86,7 +49,7 @@ async function codeOf(work: () => Promise<unknown>): Promise<string> {
 const octets = (sizeBytes: number, fillWith: number): Uint8Array<ArrayBuffer> =>
   new Uint8Array(sizeBytes).fill(fillWith);
 
-describe.skipIf(unmounted !== undefined)("a store whose disk is full", () => {
+describe.skipIf(disk.unmounted !== undefined)("a store whose disk is full", () => {
   it("refuses before SQLite does, keeps what it has, and goes on with space", async () => {
     const job = await newJob("grows");
     const bucket = job.bucket();
@@ -101,7 +64,7 @@ describe.skipIf(unmounted !== undefined)("a store whose disk is full", () => {
     expect(refused).toBe("DISK_FULL");
     expect(stored).toBeGreaterThan(20);
     // SQLite itself has never been refused: what is left is the reserve.
-    expect(freeBytes()).toBeGreaterThan(2 * MIB);
+    expect(disk.freeBytes()).toBeGreaterThan(2 * MIB);
     const small = (key: string) => bucket.put(key, octets(10, 1), { durability: "disk" });
     expect(await codeOf(() => small("small"))).toMatch(/DISK_FULL|NONE/);
     expect(await codeOf(() => bucket.put("memory", octets(10, 1)))).toBe("NONE");
@@ -125,7 +88,7 @@ describe.skipIf(unmounted !== undefined)("a store whose disk is full", () => {
     const kept = octets(1_000, 7);
     await bucket.put("kept", kept, { durability: "disk" });
     await bucket.put("memory", octets(1_000, 8));
-    const filling = fill();
+    const filling = disk.fill();
     // Whatever the host has told by now: each is refused whole, in words that say why.
     const codes = new Set<string>();
     for (let at = 0; at < 20; at += 1) {
@@ -152,7 +115,7 @@ describe.skipIf(unmounted !== undefined)("a store whose disk is full", () => {
   it("does not keep its cell from coming back: functions go on, the store follows", async () => {
     const bucket = (await newJob("restarted")).bucket();
     await bucket.put("kept", octets(1_000, 9), { durability: "disk" });
-    const filling = fill();
+    const filling = disk.fill();
     const atMs = await killCell(platform(), 0);
     expect(await answersAgain(platform(), "hello", atMs)).toBeLessThan(10_000);
     expect(await codeOf(() => bucket.get("kept"))).toBe("DISK_FULL");
