@@ -5,32 +5,14 @@
 import { equal } from "node:assert/strict";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { deserialize, serialize } from "node:v8";
-import type { Log, Sql, SqlValue, Statement } from "../../runtime/contract/index.ts";
+import type { Sql, SqlValue, Statement } from "../../runtime/contract/index.ts";
 import { type Flow, runHooks } from "../../workflow/builder/index.ts";
 import { Coordinator, type Outcome, type Outside, type RunReport } from "../../workflow/index.ts";
+import { CommitLog } from "./commit-log.ts";
 import { type WorldFunction, seededRandom, valueOf } from "./workflow-world.ts";
 
 type Perform = Parameters<Outside["perform"]>;
 type Ref = Perform[0];
-
-class CommitLog implements Log {
-  position = 1;
-  durable = 0;
-  #waiting: { position: number; resolve: () => void }[] = [];
-
-  async committed(position: number): Promise<void> {
-    if (position <= this.durable) return;
-    await new Promise<void>((resolve) => this.#waiting.push({ position, resolve }));
-  }
-
-  commit(): void {
-    this.durable = this.position;
-    this.position += 1;
-    const ready = this.#waiting.filter((item) => item.position <= this.durable);
-    this.#waiting = this.#waiting.filter((item) => item.position > this.durable);
-    for (const { resolve } of ready) resolve();
-  }
-}
 
 /** A crash at a commit: before it is on disk, or after, before anything has left. */
 export interface CrashAt {

@@ -9,7 +9,6 @@ import {
   type Blocks,
   type ColdTier,
   IsolaError,
-  type Log,
   type Sql,
   type SqlValue,
   type Statement,
@@ -17,6 +16,7 @@ import {
   type ValueCodec,
 } from "../../runtime/contract/index.ts";
 import { type Budgets, Store } from "../../store/index.ts";
+import { CommitLog } from "./commit-log.ts";
 
 export const NAMESPACE = "default";
 
@@ -141,30 +141,6 @@ class MemoryCold implements ColdTier {
   async *list(): AsyncGenerator<string> {
     await this.#delay();
     yield* this.#disk.stored.keys();
-  }
-}
-
-class CommitLog implements Log {
-  position = 1;
-  durable = 0;
-  #waiting: { position: number; resolve: () => void }[] = [];
-
-  async committed(position: number): Promise<void> {
-    if (position <= this.durable) return;
-    await new Promise<void>((resolve) => this.#waiting.push({ position, resolve }));
-  }
-
-  commit(): void {
-    this.durable = this.position;
-    this.position += 1;
-    const ready = this.#waiting.filter((item) => item.position <= this.durable);
-    this.#waiting = this.#waiting.filter((item) => item.position > this.durable);
-    for (const { resolve } of ready) resolve();
-  }
-
-  /** Nobody of the former life hears of a commit any more. */
-  crash(): void {
-    this.#waiting = [];
   }
 }
 
