@@ -3,6 +3,7 @@ import { expect } from "vitest";
 import { LIMITS } from "../../../runtime/contract/index.ts";
 import { COUNTER } from "../../support/counter.ts";
 import { pause } from "../../support/platform.ts";
+import { until } from "../../support/until.ts";
 import type { CaseGroup } from "./case.ts";
 
 const SLOW = `
@@ -168,6 +169,11 @@ export const deadlineCases: CaseGroup = {
         await Promise.all([one, ...Array.from({ length: 20 }, () => platform.call("counter"))]);
       }
       expect((await streamed).text).toBe("1");
+      const said = async (): Promise<boolean> => {
+        const lines = await platform.client.logs({ function: "behind" });
+        return lines.some(({ text }) => text === "said behind the answer");
+      };
+      await until(said);
     },
   },
 };
