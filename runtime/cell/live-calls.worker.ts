@@ -103,8 +103,8 @@ export class LiveCalls {
   readonly #calls = new Map<string, LiveCall>();
   /**
    * Answered calls of two generations, each dropped as a whole. At 4,000 calls a second these are
-   * what the collector has to carry: so of most only the envelope's text is kept. One map of calls
-   * in the order of their answers, the oldest deleted one by one, took 26 µs a call.
+   * what the collector has to carry, so of most only the envelope's text is kept: with all of a
+   * call it took a quarter of the cell's time under steady load, now an eighth.
    */
   #answered = new Map<string, LiveCall | string>();
   #formerlyAnswered = new Map<string, LiveCall | string>();
