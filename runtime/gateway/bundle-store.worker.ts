@@ -17,6 +17,8 @@ const BASE = "http://blobs/";
 /** Says that a registry was here: an emptied one would otherwise look like a first start. */
 const MARKER = "installation";
 const HASH = /^[0-9a-f]{64}$/;
+/** What a database needs to open: its index of the log (32 KiB) and a first page of it. */
+const ROOM_BYTES = 65_536;
 /** After this long a deploy that never ended no longer protects its bundle. */
 const HELD_MS = 120_000;
 
@@ -128,6 +130,20 @@ export class BundleStore {
       required: "the file as it was written",
       fix: `restore ${file} from a backup, or delete the data directory to start anew`,
     });
+  }
+
+  /** Does the disk take another file? Tried: the program is told no number. */
+  async hasRoom(): Promise<boolean> {
+    const name = `room-${crypto.randomUUID()}`;
+    try {
+      await this.#write(name, "0".repeat(ROOM_BYTES), "look for room");
+      return true;
+    } catch (thrown) {
+      return !(thrown instanceof IsolaError && thrown.code === "DISK_FULL");
+    } finally {
+      const response = await this.#send(name, { method: "DELETE" });
+      await response.body?.cancel();
+    }
   }
 
   async #write(name: string, text: string, attempted: string): Promise<void> {

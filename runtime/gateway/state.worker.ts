@@ -95,7 +95,7 @@ export class GatewayState {
 
   constructor(bindings: GatewayBindings) {
     this.bindings = bindings;
-    this.registry = createRegistryClient(bindings.registry);
+    this.registry = createRegistryClient(bindings.registry, () => this.bundles.hasRoom());
     this.authority = new Authority(this.registry, bindings.adminToken, this.clock);
     this.hub = createTelemetryHub({ clock: this.clock, random: this.random });
     this.exporter = createSpanExport(bindings, this.hub);

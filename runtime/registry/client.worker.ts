@@ -1,6 +1,6 @@
 /** The registry as the gateway sees it: typed questions to one actor, errors rebuilt from data. */
 import { IsolaError } from "../contract/index.ts";
-import { damagedFile, storageError } from "./damage.ts";
+import { damagedFile, noRoom, storageError } from "./damage.ts";
 import type { ChangeName, Changed, Changes, ReadName, Reads, Tagged } from "./operations.ts";
 
 /** Directory of the actor's files; part of the data format (`uniqueKey` in workerd's config). */
@@ -30,7 +30,11 @@ export interface RegistryClient {
   ): Promise<Changed<ReturnType<Changes[K]>>>;
 }
 
-export function createRegistryClient(namespace: DurableObjectNamespace): RegistryClient {
+/** @param hasRoom whether the disk takes more: workerd does not say why an actor did not open. */
+export function createRegistryClient(
+  namespace: DurableObjectNamespace,
+  hasRoom: () => Promise<boolean>,
+): RegistryClient {
   const id = namespace.idFromName(OBJECT_NAME);
   const file = registryFile(id);
   // A stub that saw its actor fail stays broken, so each question takes a new one.
@@ -42,6 +46,7 @@ export function createRegistryClient(namespace: DurableObjectNamespace): Registr
       answer = await send();
     } catch (thrown) {
       const error = storageError(thrown, attempted, file);
+      if (error.code === "INTERNAL" && !(await hasRoom())) throw noRoom(attempted, file);
       // An actor that never came up cannot say why: workerd could not open its file.
       if (error.code === "INTERNAL" && !hasAnswered) throw damagedFile(file, error.parts.found);
       throw error;

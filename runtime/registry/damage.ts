@@ -8,11 +8,13 @@ const DAMAGED = /SQLITE_(CORRUPT|NOTADB)|malformed|not a database|no such table/
 export function storageError(thrown: unknown, attempted: string, file: string): IsolaError {
   if (thrown instanceof IsolaError) return thrown;
   const found = thrown instanceof Error ? thrown.message : String(thrown);
-  if (FULL.test(found)) {
-    return new IsolaError("DISK_FULL", { attempted, found: `no space for ${file}` });
-  }
+  if (FULL.test(found)) return noRoom(attempted, file);
   if (DAMAGED.test(found)) return damagedFile(file, found, attempted);
   return toIsolaError(thrown, attempted);
+}
+
+export function noRoom(attempted: string, file: string): IsolaError {
+  return new IsolaError("DISK_FULL", { attempted, found: `no space for ${file}` });
 }
 
 export function damagedFile(
