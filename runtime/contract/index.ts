@@ -119,6 +119,7 @@ export {
 } from "./options.ts";
 export { RoutingTable, blockBoundMs, pickTarget } from "./routing-table.ts";
 export {
+  isWorkflow,
   type FunctionForm,
   type RouteTarget,
   type FunctionRoute,
@@ -197,6 +198,7 @@ export {
   type StoreOperationName,
   type StoreOperations,
   type StoreRange,
+  type StoreRead,
   type StoreReaderTarget,
   type StoreRequest,
   type StoreResult,

@@ -9,9 +9,14 @@ import type { AuthMode, BackendName, Egress, ResolvedConfig } from "./function-c
 
 /**
  * How a module answers: a plain function, an object or class with fetch, a class with RPC methods
- * only.
+ * only; or it is a workflow: a DAG made by `flow`, or a class extending `WorkflowEntrypoint`.
  */
-export type FunctionForm = "data" | "http" | "entrypoint" | "rpc";
+export type FunctionForm = "data" | "http" | "entrypoint" | "rpc" | "flow" | "workflow";
+
+/** A call of it is a run. */
+export function isWorkflow(form: FunctionForm): boolean {
+  return form === "flow" || form === "workflow";
+}
 
 /** What routing knows of one live version. */
 export interface RouteTarget {

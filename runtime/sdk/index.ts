@@ -3,6 +3,7 @@
  * in the isolate, so a bundle never carries a copy of another release.
  */
 export { errorCode } from "./error-code.ts";
+export { flow } from "../../workflow/builder/index.ts";
 export { type DataStore, type StateStore, dataStore, stateStore } from "./faas-flow.ts";
 export type { CallOptions, Context, Log, TraceInfo } from "./context.ts";
 export type {
@@ -13,6 +14,27 @@ export type {
   StoreLock,
   StreamOptions,
 } from "./store.ts";
+export type {
+  ApplyOptions,
+  CompensateOptions,
+  ConditionalOptions,
+  Dag,
+  DagNode,
+  EdgeOptions,
+  EventOptions,
+  FailureInfo,
+  Flow,
+  FlowOptions,
+  FlowRequest,
+  ForEachOptions,
+  InvokeOptions,
+  NodeOptions,
+  RequestOptions,
+  ResponseInfo,
+  RetryOptions,
+  RootDag,
+  StepOptions,
+} from "../../workflow/builder/index.ts";
 export type {
   AuthMode,
   BackendName,

@@ -24,7 +24,14 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   "runtime/registry": { imports: ["runtime/contract"] },
   // The SDK's types: the shim gives tenants what the SDK promises them.
   "runtime/cell": {
-    imports: ["runtime/contract", "runtime/sdk", "workflow", "store", "runtime/telemetry"],
+    imports: [
+      "runtime/contract",
+      "runtime/sdk",
+      "workflow",
+      "workflow/builder",
+      "store",
+      "runtime/telemetry",
+    ],
     embeds: ["runtime/sdk"],
   },
   "runtime/collapsed": { imports: ["runtime/gateway", "runtime/cell"] },

@@ -26,8 +26,13 @@ export interface Evaluation {
   readonly hooks: ReadonlyMap<string, Hook>;
 }
 
+/** Tells a flow that another copy of this module made. */
+export const FLOW_BRAND = Symbol.for("isola.flow");
+
 /** A workflow in DAG form: the default export of its module. */
 export class Flow {
+  /** @internal */
+  readonly [FLOW_BRAND] = true;
   readonly #define: (dag: RootDag, request: FlowRequest) => void;
   readonly #durability: "step" | "run";
 

@@ -1,5 +1,26 @@
 /** The builder of DAG workflows, their plans, and how their hooks are called. */
-export { flow, Flow } from "./flow.ts";
+export { flow, Flow, FLOW_BRAND } from "./flow.ts";
+export type { FlowOptions, FlowRequest } from "./flow.ts";
+export type {
+  ConditionalOptions,
+  Dag,
+  DagNode,
+  EdgeOptions,
+  ForEachOptions,
+  NodeOptions,
+  RootDag,
+} from "./dag.ts";
+export type {
+  ApplyOptions,
+  CompensateOptions,
+  EventOptions,
+  FailureInfo,
+  InvokeOptions,
+  RequestOptions,
+  ResponseInfo,
+  RetryOptions,
+  StepOptions,
+} from "./options.ts";
 export { runHooks } from "./hook-calls.ts";
 export type { Held, HookCall, HookResult, RunError } from "./hook-calls.ts";
 export { planHash } from "./canonical.ts";

@@ -22,6 +22,7 @@ import {
 import { type Budgets, Store } from "../../../store/index.ts";
 import { RefusingTarget, openForCall } from "../call-store-target.worker.ts";
 import { currentCell } from "../cell.worker.ts";
+import { Runs } from "../runs/runs.worker.ts";
 import { warn } from "../stdout.worker.ts";
 import { decodeValue, encodeValue } from "../value-codec.ts";
 import { BlockClient } from "./block-client.worker.ts";
@@ -30,7 +31,6 @@ import { coldTierOf } from "./cold-tier.worker.ts";
 import { CommitLog } from "./commit-log.ts";
 import { DiskGauge } from "./disk-gauge.ts";
 import { storageFault } from "./storage-fault.ts";
-import { Runs } from "./runs.worker.ts";
 import { type Desk, JobTarget } from "./store-target.worker.ts";
 import { ActorTimers, Breath, RestTimer, afterThisTick } from "./system-timers.worker.ts";
 

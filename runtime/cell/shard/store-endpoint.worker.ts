@@ -29,7 +29,7 @@ import {
 } from "../../contract/index.ts";
 import type { Cell } from "../cell.worker.ts";
 import { decodeValue, encodeValue } from "../value-codec.ts";
-import { handleRun, isRunQuestion } from "./run-endpoint.worker.ts";
+import { handleRun, isRunQuestion } from "../runs/run-endpoint.worker.ts";
 import { storageFault } from "./storage-fault.ts";
 import { octetsOf } from "./stored-value.ts";
 

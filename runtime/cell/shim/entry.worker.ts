@@ -18,6 +18,7 @@ import {
   SHIM_HEADER,
   type ShimReport,
   type ThrownData,
+  isWorkflow,
   unpackEnvelope,
 } from "../../contract/index.ts";
 import { adoptEarlyLines, installConsole } from "./console.worker.ts";
@@ -218,6 +219,7 @@ class Invocation {
   }
 
   async #runData(input: unknown): Promise<unknown> {
+    if (isWorkflow(form)) throw notByCall();
     const config = (user.config ?? {}) as { input?: unknown; output?: unknown };
     const accepted =
       config.input === undefined
@@ -263,6 +265,15 @@ class Invocation {
     env["ISOLA"] = this.#call;
     return env;
   }
+}
+
+/** The platform makes a run of a call; only what went around it comes here. */
+function notByCall(): IsolaError {
+  return new IsolaError("EXPORT_INVALID", {
+    attempted: "call the function",
+    found: "a workflow",
+    required: "a run of it",
+  });
 }
 
 /** Body of an HTTP function's answer as a value. Errors: `FUNCTION_ERROR` for 4xx and 5xx. */

@@ -1,5 +1,6 @@
 /** What a module exports, and how each form is called. */
-import { WorkerEntrypoint } from "cloudflare:workers";
+import { WorkerEntrypoint, WorkflowEntrypoint } from "cloudflare:workers";
+import { FLOW_BRAND, type Flow } from "../../../workflow/builder/index.ts";
 import { type FunctionForm, IsolaError } from "../../contract/index.ts";
 
 export interface UserModule {
@@ -19,9 +20,16 @@ export type EntrypointClass = new (
   env: unknown,
 ) => { fetch?: (request: Request) => unknown } & Record<string, unknown>;
 
+export type WorkflowClass = new (
+  ctx: ExecutionContext,
+  env: unknown,
+) => { run(event: unknown, step: unknown): Promise<unknown> };
+
 /** The form of a module's default export. Errors: `EXPORT_INVALID`. */
 export function formOf(module: UserModule): FunctionForm {
   const exported = module.default;
+  if (isFlow(exported)) return "flow";
+  if (workflowClass(module)) return "workflow";
   if (isEntrypoint(exported)) {
     return typeof exported.prototype.fetch === "function" ? "entrypoint" : "rpc";
   }
@@ -34,8 +42,26 @@ export function formOf(module: UserModule): FunctionForm {
     found:
       "default" in module ? `a default export that is ${describe(exported)}` : describeNone(module),
     required:
-      "export default a function, an object with fetch, or a class extending WorkerEntrypoint",
+      "export default a function, an object with fetch, a flow, or a class extending " +
+      "WorkerEntrypoint or WorkflowEntrypoint",
   });
+}
+
+/** A workflow in DAG form; `isola` is another bundle than this one, so its class is none here. */
+export function isFlow(exported: unknown): exported is Flow {
+  return typeof exported === "object" && exported !== null && FLOW_BRAND in exported;
+}
+
+/** A workflow in code form: the default export, or the only class of its kind without one. */
+export function workflowClass(module: UserModule): WorkflowClass | undefined {
+  if (isWorkflowClass(module.default)) return module.default;
+  if (module.default !== undefined) return undefined;
+  const classes = Object.values(module).filter(isWorkflowClass);
+  return classes.length === 1 ? classes[0] : undefined;
+}
+
+function isWorkflowClass(value: unknown): value is WorkflowClass {
+  return typeof value === "function" && value.prototype instanceof WorkflowEntrypoint;
 }
 
 function isEntrypoint(

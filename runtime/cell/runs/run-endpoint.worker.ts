@@ -10,7 +10,7 @@ import {
   unframe,
 } from "../../contract/index.ts";
 import type { Cell } from "../cell.worker.ts";
-import { storageFault } from "./storage-fault.ts";
+import { storageFault } from "../shard/storage-fault.ts";
 
 export function isRunQuestion(asked: StoreRequest | RunQuestion): asked is RunQuestion {
   return asked.call.op === "startRun" || asked.call.op === "findRun";
