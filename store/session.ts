@@ -44,21 +44,35 @@ export interface IncrementOptions {
   readonly isFloat?: boolean;
 }
 
+/** What a session is, beyond a client's. */
+export interface SessionOptions {
+  /** The session is an attempt of it; the job's end abandons it. */
+  readonly step?: string;
+  /** What is put goes to disk, whatever its options say: with the result of its step. */
+  readonly isStrict?: boolean;
+  /** Refuses buckets that it has no business in. */
+  readonly checkBucket?: (bucket: string) => string;
+}
+
 export class Session implements Guest {
   readonly #parts: DecisionParts;
   readonly #job: Job;
   readonly #step: string | undefined;
+  readonly #isStrict: boolean;
+  readonly #checkBucket: (bucket: string) => string;
   readonly #overlay: Overlay | undefined;
   readonly #surface: Surface;
   readonly #decisions: Decisions;
   #ordinal = 0;
   #state: "open" | "committed" | "aborted" = "open";
 
-  /** With `step` the session is an attempt of it; the job's end abandons it. */
-  constructor(parts: DecisionParts, job: Job, step?: string) {
+  constructor(parts: DecisionParts, job: Job, options: SessionOptions = {}) {
+    const { step, isStrict = false } = options;
     this.#parts = parts;
     this.#job = job;
     this.#step = step;
+    this.#isStrict = isStrict;
+    this.#checkBucket = options.checkBucket ?? checkBucket;
     this.#overlay = step === undefined ? undefined : new Overlay(parts, job);
     this.#surface = this.#overlay ?? new TableSurface(parts, job);
     this.#decisions = new Decisions(parts, job, this.#overlay);
@@ -88,7 +102,8 @@ export class Session implements Guest {
   /** A value that arrives in chunks; finished, it is the source of a put. */
   upload(durability?: Durability): Upload {
     this.#checkWritable();
-    return new Upload(this.#parts, this.#job, "bytes", durability ?? this.#job.durability);
+    const asked = this.#isStrict ? "disk" : durability;
+    return new Upload(this.#parts, this.#job, "bytes", asked ?? this.#job.durability);
   }
 
   /** Errors: `VALUE_LOST`, `BODY_TOO_LARGE`. */
@@ -101,6 +116,24 @@ export class Session implements Guest {
     } finally {
       reader.release();
     }
+  }
+
+  /**
+   * Octets in memory, in one piece and without a copy, if what they depend on is on disk up to
+   * `durable`; undefined: ask `open`, which also says what is wrong.
+   */
+  glance(bucket: string, key: string, durable: number): Uint8Array | undefined {
+    if (this.#job.position > durable) return undefined;
+    const item = this.#find(bucket, key);
+    const value = item?.slot.memory;
+    // What is idle later is due later: that is the long way's business.
+    if (!item || value?.kind !== "bytes" || item.idleMs !== undefined) return undefined;
+    if (value.sizeBytes > STORE_LIMITS.inlineReadMaxBytes || value.chunks.length !== 1) {
+      return undefined;
+    }
+    this.#parts.space.touch(item.slot);
+    this.#job.meter.count(0, value.sizeBytes);
+    return value.chunks[0];
   }
 
   /** For reading in ranges; release it. Errors: `VALUE_LOST`. */
@@ -128,7 +161,7 @@ export class Session implements Guest {
     leaseMs?: number,
   ): Reply<(Partial<TakeLease> & { readonly reader: ObjectReader }) | undefined> {
     this.#checkOpen();
-    checkBucket(bucket);
+    this.#checkBucket(bucket);
     checkKey(key);
     checkDuration("leaseMs", leaseMs, STORE_LIMITS.leaseMaxMs);
     if (!this.#overlay && leaseMs === undefined) {
@@ -159,7 +192,7 @@ export class Session implements Guest {
   /** Whether there was something. */
   delete(bucket: string, key: string): Reply<boolean> {
     this.#checkOpen();
-    checkBucket(bucket);
+    this.#checkBucket(bucket);
     checkKey(key);
     this.#job.meter.count(0, 0);
     return this.#reply(this.#surface.remove(bucket, key));
@@ -172,7 +205,7 @@ export class Session implements Guest {
     times: { readonly ttlMs?: number; readonly idleMs?: number },
   ): Reply<boolean> {
     this.#checkOpen();
-    checkBucket(bucket);
+    this.#checkBucket(bucket);
     checkKey(key);
     const ttlMs = checkDuration("ttlMs", times.ttlMs, STORE_LIMITS.ttlMaxMs);
     const idleMs = checkDuration("idleMs", times.idleMs, STORE_LIMITS.ttlMaxMs);
@@ -183,7 +216,7 @@ export class Session implements Guest {
 
   list(bucket: string, options: ListOptions = {}): Reply<ListPage> {
     this.#checkOpen();
-    checkBucket(bucket);
+    this.#checkBucket(bucket);
     const limit = options.limit ?? STORE_LIMITS.listMaxKeys;
     if (!Number.isSafeInteger(limit) || limit < 1 || limit > STORE_LIMITS.listMaxKeys) {
       throw invalid("list", `limit ${String(limit)}`, `1 to ${String(STORE_LIMITS.listMaxKeys)}`);
@@ -222,7 +255,7 @@ export class Session implements Guest {
     operation?: OperationId,
   ): Promise<Reply<StoredValue | undefined>> {
     const place = this.#place(bucket, key, true, operation);
-    const durability = this.#job.durability;
+    const durability = this.#durability({});
     return this.#placed(source, durability, async (slot) =>
       this.#decisions.getPut(place, this.#item(slot, durability, {})),
     );
@@ -272,6 +305,11 @@ export class Session implements Guest {
     this.#overlay?.commit();
     if (this.#step !== undefined) this.#parts.answers.settle(this.#job, this.#step);
     return this.#job.position;
+  }
+
+  /** Whether it can still be committed. */
+  get isOpen(): boolean {
+    return this.#state === "open" && this.#job.endedAtMs === undefined;
   }
 
   /** The attempt failed or is over; harmless after `commit` or a job's end. */
@@ -339,7 +377,7 @@ export class Session implements Guest {
 
   #find(bucket: string, key: string): Item | undefined {
     this.#checkOpen();
-    checkBucket(bucket);
+    this.#checkBucket(bucket);
     checkKey(key);
     const item = this.#surface.current(bucket, key);
     if (item) item.usedAtMs = this.#parts.clock.now();
@@ -354,7 +392,7 @@ export class Session implements Guest {
     operation: OperationId | undefined,
     fence?: StoreFence,
   ): Place {
-    checkBucket(bucket);
+    this.#checkBucket(bucket);
     checkKey(key);
     this.#checkWritable();
     return {
@@ -375,7 +413,7 @@ export class Session implements Guest {
   }
 
   #durability(options: PutOptions): Durability {
-    if (options.persist === true) return "disk";
+    if (options.persist === true || this.#isStrict) return "disk";
     return options.durability ?? this.#job.durability;
   }
 

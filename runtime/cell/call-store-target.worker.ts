@@ -9,6 +9,7 @@ import {
   type StoreCall,
   type StoreOpening,
   type StoreOperationName,
+  type StoreRead,
   type StoreResult,
   type StoreTarget,
   type StoreUploadResult,
@@ -68,6 +69,11 @@ export class CallStoreTarget extends RpcTarget implements StoreTarget {
     return this.#inner.run(call, value);
   }
 
+  async read(bucket: string, key: string): Promise<StoreRead> {
+    if (!storeInUse(this.#callId)) return refused(callEnded());
+    return this.#inner.read(bucket, key);
+  }
+
   async upload(call: StoreCall & { readonly op: "put" }): Promise<StoreUploadResult> {
     if (!storeInUse(this.#callId)) return refused(callEnded());
     if (call?.op !== "put") return refused(notAllowed(call?.op));
@@ -110,6 +116,10 @@ export class RefusingTarget extends RpcTarget implements StoreTarget {
   }
 
   async run(): Promise<StoreResult> {
+    return refused(this.#error);
+  }
+
+  async read(): Promise<StoreRead> {
     return refused(this.#error);
   }
 

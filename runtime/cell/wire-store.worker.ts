@@ -13,6 +13,7 @@ import {
   type StoreCall,
   type StoreOpening,
   type StoreOperationName,
+  type StoreRead,
   type StoreReaderTarget,
   type StoreRequest,
   type StoreResult,
@@ -55,6 +56,10 @@ export class WireStore implements StoreTarget {
     const octets = octetsOf(value);
     if (octets) return this.#send(call, octets, "application/octet-stream");
     return this.#send(call, encodeValue(value), VALUE_TYPE);
+  }
+
+  read(bucket: string, key: string): Promise<StoreRead> {
+    return this.run({ op: "get", bucket, key, brief: true });
   }
 
   async upload(call: StoreCall & { readonly op: "put" }): Promise<StoreUploadResult> {

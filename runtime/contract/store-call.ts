@@ -145,6 +145,11 @@ export interface StoreTarget {
    * always rides on the answer.
    */
   run(call: StoreCall, value?: unknown): Promise<StoreResult>;
+  /**
+   * An object whole: small octets that are at hand with nothing around them, which saves a fifth
+   * of the operation; anything else as `run` answers a `get`.
+   */
+  read(bucket: string, key: string): Promise<StoreRead>;
   /** An object that arrives in chunks; `finish` puts it. */
   upload(call: StoreCall & { readonly op: "put" }): Promise<StoreUploadResult>;
 }
@@ -183,6 +188,8 @@ export type StoreResult =
       readonly reader?: StoreReaderTarget;
     }
   | { readonly ok: false; readonly error: ErrorData };
+
+export type StoreRead = Uint8Array | StoreResult;
 
 export type StoreUploadResult =
   | { readonly ok: true; readonly upload: StoreUploadTarget }

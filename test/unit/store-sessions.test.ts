@@ -55,6 +55,27 @@ describe("a job's objects", () => {
     expect(session.list("empty").value.objects).toEqual([]);
   });
 
+  it("are glanced at only if small octets are at hand and what they depend on is on disk", async () => {
+    const world = new StoreWorld();
+    const session = open(world, { durability: "disk" });
+    await session.put(B, "octets", octets(1_000, 7));
+    await session.put(B, "text", text("value"));
+    await session.put(B, "large", octets(65_537));
+    await session.put(B, "idle", octets(10), { idleMs: 1_000 });
+    const glance = (key: string) => session.glance(B, key, world.log.durable);
+    expect(glance("octets")).toBeUndefined();
+    world.commit();
+    expect(glance("octets")).toEqual(new Uint8Array(1_000).fill(7));
+    for (const key of ["text", "large", "idle", "absent"]) expect(glance(key)).toBeUndefined();
+    const { bytesOut } = world.store.usage();
+    glance("octets");
+    expect(world.store.usage().bytesOut).toBe(bytesOut + 1_000);
+    world.store.endJob(NAMESPACE, "0-1");
+    expect(glance("octets")).toBeUndefined();
+    world.commit();
+    expect(() => glance("octets")).toThrow(/ended/);
+  });
+
   it("are read in ranges, within their size only", async () => {
     const world = new StoreWorld();
     const session = open(world);

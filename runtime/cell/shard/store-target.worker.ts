@@ -15,6 +15,7 @@ import {
   STORE_LIMITS,
   type StoreCall,
   type StoreOperations,
+  type StoreRead,
   type StoreReaderTarget,
   type StoreResult,
   type StoreTarget,
@@ -80,6 +81,26 @@ export class JobTarget extends RpcTarget implements StoreTarget {
     } catch (thrown) {
       reader?.release();
       return refused(desk.refusal(thrown, "use the store"));
+    }
+  }
+
+  async read(bucket: string, key: string): Promise<StoreRead> {
+    const turn = this.#desk.breath();
+    if (turn) await turn;
+    return (
+      this.#glance(bucket, key, this.#desk.durable) ??
+      this.run({ op: "get", bucket, key, brief: true })
+    );
+  }
+
+  /** What is wrong is said the long way. */
+  #glance(bucket: unknown, key: unknown, durable: number): Uint8Array | undefined {
+    if (typeof bucket !== "string" || typeof key !== "string") return undefined;
+    try {
+      const octets = this.#view.session().glance(bucket, key, durable);
+      return octets && ofItsOwn(octets);
+    } catch {
+      return undefined;
     }
   }
 

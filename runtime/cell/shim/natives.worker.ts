@@ -11,6 +11,7 @@ export const later = globalThis.setTimeout;
 export const cancelLater = globalThis.clearTimeout;
 export const stringify: (value: unknown) => string = JSON.stringify;
 export const parse: (text: string) => unknown = JSON.parse;
+export const NativeOctets = Uint8Array;
 export const NativeRequest = Request;
 export const NativeResponse = Response;
 

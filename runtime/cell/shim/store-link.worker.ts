@@ -14,6 +14,7 @@ import {
   type StoreUploadResult,
   isErrorCode,
 } from "../../contract/index.ts";
+import { NativeOctets } from "./natives.worker.ts";
 
 /** What an operation answered. */
 export interface StoreFound<Name extends StoreOperationName> {
@@ -55,25 +56,33 @@ export class StoreLink {
     call: StoreCall,
     value?: unknown,
   ): Promise<StoreFound<Name>> {
-    const result = await this.send(call, (target) =>
+    const result = await this.send(call.op, (target) =>
       value === undefined ? target.run(call) : target.run(call, value),
     );
     if (!result.ok) throw this.refused(result.error);
     return result as { readonly answer: unknown } as StoreFound<Name>;
   }
 
+  /** @throws IsolaError as the catalogue says. */
+  async read(bucket: string, key: string): Promise<Uint8Array | StoreFound<"get">> {
+    const result = await this.send("get", (target) => target.read(bucket, key));
+    if (result instanceof NativeOctets) return result;
+    if (!result.ok) throw this.refused(result.error);
+    return result as { readonly answer: unknown } as StoreFound<"get">;
+  }
+
   /** Sends one message; what breaks on the way comes as an error of the catalogue. */
-  async send<T>(call: StoreCall, message: (target: StoreTarget) => Promise<T>): Promise<T> {
+  async send<T>(op: StoreOperationName, message: (target: StoreTarget) => Promise<T>): Promise<T> {
     this.#owner.enter();
     try {
       return await message(this.#target ?? this.#open());
     } catch (thrown) {
-      throw this.broken(call.op, thrown);
+      throw this.broken(op, thrown);
     }
   }
 
   upload(call: StoreCall & { readonly op: "put" }): Promise<StoreUploadResult> {
-    return this.send(call, (target) => target.upload(call));
+    return this.send(call.op, (target) => target.upload(call));
   }
 
   refused(error: ErrorData): IsolaError {

@@ -13,7 +13,6 @@ import {
   type PutOptions,
   type PutResult,
   type StoreAnswers,
-  type StoreCall,
   type StoreFence,
   type StoreJobInfo,
   type StoreOperationName,
@@ -28,8 +27,8 @@ import type {
   StoreLock,
   StreamOptions,
 } from "../../sdk/index.ts";
-import { later, now } from "./natives.worker.ts";
-import type { StoreLink, StoreLinks } from "./store-link.worker.ts";
+import { NativeOctets, later, now } from "./natives.worker.ts";
+import type { StoreFound, StoreLink, StoreLinks } from "./store-link.worker.ts";
 import {
   octetsOf,
   readOctets,
@@ -74,11 +73,13 @@ class Bucket implements StoreBucket {
   }
 
   async get<Stored = unknown>(key: string): Promise<Stored | undefined> {
-    return (await this.#read({ op: "get", ...this.#at(key), brief: true })) as Stored | undefined;
+    const found = await this.link.read(this.#name, nameOf("key", key));
+    return (found instanceof NativeOctets ? found : await this.#whole(found)) as Stored | undefined;
   }
 
   async take<Stored = unknown>(key: string): Promise<Stored | undefined> {
-    return (await this.#read({ op: "take", ...this.#at(key) })) as Stored | undefined;
+    const found = await this.link.run<"get">({ op: "take", ...this.#at(key) });
+    return (await this.#whole(found)) as Stored | undefined;
   }
 
   async stream(
@@ -155,12 +156,9 @@ class Bucket implements StoreBucket {
     return { bucket: this.#name, key: nameOf("key", key) };
   }
 
-  async #read(call: StoreCall): Promise<unknown> {
-    const result = await this.link.run<"get">(call);
-    if (result.value !== undefined) return result.value;
-    const { found } = result.answer;
-    if (!found) return undefined;
-    return result.reader ? readOctets(this.link, result.reader, found.sizeBytes) : result.value;
+  async #whole({ answer, value, reader }: StoreFound<"get">): Promise<unknown> {
+    const { found } = answer;
+    return reader && found ? readOctets(this.link, reader, found.sizeBytes) : value;
   }
 }
 
