@@ -7,6 +7,8 @@ export interface StoreOptions {
   readonly rounds: number;
   readonly largeRounds: number;
   readonly streamRounds: number;
+  /** Of what is compared with itself: small differences need many. */
+  readonly pairedRounds: number;
   /** Operations in a batch. */
   readonly batch: number;
   readonly streamBytes: number;
@@ -17,6 +19,7 @@ export const STORE_FULL_RUN: StoreOptions = {
   rounds: 100,
   largeRounds: 30,
   streamRounds: 10,
+  pairedRounds: 300,
   batch: 100,
   streamBytes: 100 * 1024 * 1024,
   quick: false,
@@ -26,6 +29,7 @@ export const STORE_QUICK_RUN: StoreOptions = {
   rounds: 8,
   largeRounds: 3,
   streamRounds: 2,
+  pairedRounds: 40,
   batch: 100,
   streamBytes: 100 * 1024 * 1024,
   quick: true,

@@ -100,13 +100,11 @@ async function measure(
   options: StoreOptions,
   tell: (line: string) => void,
 ): Promise<void> {
-  const small = [
-    ...valueCases(["100 B", "1 KB", "64 KB"], options),
-    ...pairedCases(options),
-    ...handOverCases(options),
-  ];
+  const small = [...valueCases(["100 B", "1 KB", "64 KB"], options), ...handOverCases(options)];
   tell(`values up to 64 KB: ${options.rounds} rounds of ${small.length} cases`);
   await runRounds(running, small, options.rounds);
+  tell(`the same with and without expiry: ${options.pairedRounds} rounds`);
+  await runRounds(running, pairedCases(options), options.pairedRounds);
   tell(`values of 1 MB: ${options.largeRounds} rounds`);
   await runRounds(running, valueCases(["1 MB"], options), options.largeRounds);
   tell(`streams of 100 MB: ${options.streamRounds} rounds`);

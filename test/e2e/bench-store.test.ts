@@ -23,6 +23,7 @@ describe("isola bench store", () => {
       rounds: 1,
       largeRounds: 1,
       streamRounds: 1,
+      pairedRounds: 2,
       batch: 10,
       streamBytes: 4 * 1024 * 1024,
     };
