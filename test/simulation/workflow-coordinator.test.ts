@@ -54,11 +54,11 @@ function check(world: CoordinatorWorld, id: string, spec: DagSpec | undefined, s
     output: expected?.output,
   });
   const history: string[] = [];
-  for (let after = 0, isMore = true; isMore;) {
+  for (let after = "", isMore = true; isMore;) {
     const page = world.coordinator.history("default", id, after);
     const entries = page.entries.filter(({ type }) => type === "stepCompleted");
     history.push(...entries.map(({ step = "" }) => step));
-    isMore = page.after > after;
+    isMore = page.entries.length > 0;
     after = page.after;
   }
   expect(new Set(history).size).toBe(history.length);

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { IsolaError } from "../../runtime/contract/index.ts";
 import { type Flow, flow } from "../../workflow/builder/index.ts";
+import { graphOfRun } from "../../workflow/index.ts";
 import { CoordinatorWorld, type CoordinatorWorldOptions } from "../support/coordinator-world.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1_000;
@@ -320,6 +321,57 @@ describe("lists", () => {
     expect(world.coordinator.list("another").runs).toStrictEqual([]);
     const bad = { cursor: "x" };
     expect(await refusal(() => world.coordinator.list("default", bad))).toBe("REQUEST_INVALID");
+  });
+
+  it("go on after a run, and hold none that began meanwhile", async () => {
+    const world = worldOf();
+    for (const at of [1, 2, 3]) world.start(`0-${String(at)}`, "one", at);
+    const { runs, last } = world.coordinator.list("default", { limit: 2 });
+    expect(runs.map(({ number }) => number)).toStrictEqual([3, 2]);
+    expect(last).toBe(3);
+    world.start("0-4", "one", 4);
+    const rest = world.coordinator.list("default", { cursor: String(runs[1]?.number) });
+    expect(rest.runs.map(({ id }) => id)).toStrictEqual(["0-1"]);
+    expect(rest.last).toBe(4);
+  });
+
+  it("look at so many rows at once for what is rare, and say where to go on", async () => {
+    const world = worldOf();
+    world.start("0-first", "fails", 1);
+    const startedAtMs = world.nowMs;
+    for (let at = 0; at < 6_000; at += 1) world.start(`0-${String(at)}`, "sleeper", at);
+    const page = world.coordinator.list("default", { workflow: "fails" });
+    expect(page).toMatchObject({ runs: [], cursor: "1002" });
+    const cursor = page.cursor ?? "";
+    const rest = world.coordinator.list("default", { workflow: "fails", cursor });
+    expect(rest.runs.map(({ id }) => id)).toStrictEqual(["0-first"]);
+    expect(rest.cursor).toBeUndefined();
+    const sinceMs = startedAtMs + 1;
+    expect(world.coordinator.list("default", { sinceMs })).toStrictEqual({ runs: [], last: 6_001 });
+  });
+
+  it("give each line of a history an id to go on after", async () => {
+    const world = worldOf();
+    world.start("0-a", "two", 1);
+    await world.finish(["0-a"]);
+    const { entries } = world.coordinator.history("default", "0-a");
+    for (const [at, { id }] of entries.entries()) {
+      const rest = world.coordinator.history("default", "0-a", id);
+      expect(rest.entries).toStrictEqual(entries.slice(at + 1));
+    }
+    const bad = (): unknown => world.coordinator.history("default", "0-a", "1");
+    expect(await refusal(bad)).toBe("REQUEST_INVALID");
+  });
+
+  it("tell of a run as a whole, and leave nothing in memory", async () => {
+    const world = worldOf();
+    world.start("0-a", "two", 1);
+    await world.finish(["0-a"]);
+    const { summary, request, state } = world.coordinator.inspect("default", "0-a");
+    expect([summary.status, request.workflow]).toStrictEqual(["completed", "two"]);
+    expect(graphOfRun(state).nodes).toMatchObject([{ id: "a", phase: "done" }]);
+    expect(world.coordinator.residents).toBe(0);
+    expect(await refusal(() => world.coordinator.inspect("another", "0-a"))).toBe("RUN_NOT_FOUND");
   });
 
   it("show histories by pages, and nothing to other namespaces (G6)", async () => {

@@ -11,7 +11,7 @@
  */
 import { type Clock, IsolaError, type Sql, toIsolaError } from "../../runtime/contract/index.ts";
 import { validatePlan } from "../builder/index.ts";
-import type { Effect, HistoryEntry, RunEvent, RunStatus, Started } from "../engine/model.ts";
+import type { Effect, RunEvent, Started } from "../engine/model.ts";
 import type { Outcome } from "../engine/model.ts";
 import { Run } from "../engine/run.ts";
 import { DueQueue } from "./due-queue.ts";
@@ -29,6 +29,7 @@ import type {
   RunSummary,
   StartRequest,
 } from "./model.ts";
+import { RunReader, type RunView, notFound } from "./run-reader.ts";
 import { type Live, RunTable, isDurable } from "./run-table.ts";
 import { MIGRATIONS, type RunRow, STATEMENTS, migrationStatement } from "./schema.ts";
 
@@ -42,8 +43,6 @@ const DEFAULTS: CoordinatorOptions = {
 /** Keys hold at least so long, and so do the runs that they name. */
 const KEPT_MIN_MS = DAY_MS;
 const EXPIRED_AT_ONCE = 100;
-const PAGE_MAX = 1_000;
-const HISTORY_ROWS = 200;
 
 /** Commands; everything else is a report of something that was in flight. */
 const COMMANDS: ReadonlySet<string> = new Set([
@@ -68,6 +67,7 @@ export class Coordinator {
   readonly #seams: CoordinatorSeams;
   readonly #options: CoordinatorOptions;
   readonly #table: RunTable;
+  readonly #reader: RunReader;
   readonly #dues = new DueQueue<number>();
   #outgoing: Outgoing[] = [];
   #awaited = 0;
@@ -85,6 +85,7 @@ export class Coordinator {
     this.epoch = (sql.all(STATEMENTS.settingGet, "epoch")[0]?.value ?? 0) + 1;
     sql.all(STATEMENTS.settingPut, "epoch", this.epoch);
     this.#table = new RunTable(sql, codec);
+    this.#reader = new RunReader(sql, codec, this.#table);
     this.#ended = sql.all(STATEMENTS.runsEnded)[0]?.count ?? 0;
     for (const { number, dueAtMs, isBusy } of sql.all(STATEMENTS.runsOpen)) {
       if (isBusy === 1) this.#recover(number);
@@ -150,41 +151,27 @@ export class Coordinator {
   }
 
   show(namespace: string, id: string): RunSummary {
-    const row = this.#table.row(id);
-    if (row?.namespace !== namespace) throw notFound(id);
-    return this.#summary(row);
+    return this.#reader.show(namespace, id);
   }
 
   /** Of whatever namespace: for who holds the id and is checked by what is found. */
   find(id: string): (RunSummary & { readonly namespace: string }) | undefined {
-    const row = this.#table.row(id);
-    return row && { ...this.#summary(row), namespace: row.namespace };
+    return this.#reader.find(id);
+  }
+
+  /** A run as a whole, to be read. */
+  inspect(namespace: string, id: string): RunView {
+    return this.#reader.inspect(namespace, id);
   }
 
   /** Newest first. `cursor` of a page goes on where it ended. */
   list(namespace: string, filter: RunFilter = {}): RunPage {
-    const { workflow = null, status = null, sinceMs = 0, cursor } = filter;
-    const limit = Math.min(Math.max(filter.limit ?? 100, 1), PAGE_MAX);
-    const before = cursor === undefined ? Number.MAX_SAFE_INTEGER : Number(cursor);
-    if (!Number.isSafeInteger(before)) throw badCursor(cursor ?? "");
-    const where = [namespace, before, workflow, workflow, status, status, sinceMs] as const;
-    const rows = this.#seams.sql.all(STATEMENTS.runsListed, ...where, limit + 1);
-    const page = rows.slice(0, limit);
-    const last = rows.length > limit ? page.at(-1) : undefined;
-    return {
-      runs: page.map((row) => this.#summary(row)),
-      ...(last && { cursor: String(last.number) }),
-    };
+    return this.#reader.list(namespace, filter);
   }
 
   /** What a run did, from its beginning or after what a former page ended with. */
-  history(namespace: string, id: string, after = 0): HistoryPage {
-    const row = this.#table.row(id);
-    if (row?.namespace !== namespace) throw notFound(id);
-    const { sql } = this.#seams;
-    const rows = sql.all(STATEMENTS.historyAfter, row.number, after, HISTORY_ROWS);
-    const entries = rows.flatMap((one) => JSON.parse(one.entries) as HistoryEntry[]);
-    return { entries, after: rows.at(-1)?.sequence ?? after };
+  history(namespace: string, id: string, after = ""): HistoryPage {
+    return this.#reader.history(namespace, id, after);
   }
 
   /** The namespace is no more: neither are its runs and keys, whatever they were at. */
@@ -240,6 +227,7 @@ export class Coordinator {
   #record(live: Live, event: RunEvent, effects: readonly Effect[]): void {
     const entries = effects.flatMap((effect) => (effect.do === "history" ? [effect.entry] : []));
     this.#table.append(live, event, isKept(live.run, event), entries);
+    if (entries.length > 0) this.#seams.noted?.(live.id);
     for (const effect of effects) this.#effect(live, effect);
     if (live.run.state.ended) return;
     const { snapshotEvents } = this.#options;
@@ -451,18 +439,6 @@ export class Coordinator {
     return known && this.#seams.sql.all(STATEMENTS.runByNumber, known.run)[0];
   }
 
-  #summary(row: RunRow): RunSummary {
-    const { id, workflow, status, startedAtMs, endedAtMs, ended } = row;
-    return {
-      id,
-      workflow,
-      status: status as RunStatus,
-      startedAtMs,
-      ...(endedAtMs !== null && { endedAtMs }),
-      ...(ended && { ended: this.#seams.codec.decode(ended) as RunSummary["ended"] & object }),
-    };
-  }
-
   #ref({ id, namespace }: Live): RunRef {
     return { id, namespace, epoch: this.epoch };
   }
@@ -491,18 +467,6 @@ function checked(report: RunReport): RunReport {
     const { name, message, code } = toIsolaError(thrown, "plan the run");
     return { type: "planFailed", error: { name, message, code, isFinal: true } };
   }
-}
-
-function notFound(id: string): IsolaError {
-  return new IsolaError("RUN_NOT_FOUND", { attempted: `find the run ${id}`, found: "none" });
-}
-
-function badCursor(cursor: string): IsolaError {
-  return new IsolaError("REQUEST_INVALID", {
-    attempted: "list runs",
-    found: `the cursor ${JSON.stringify(cursor.slice(0, 40))}`,
-    required: "the cursor of the page before",
-  });
 }
 
 function migrate(sql: Sql): void {

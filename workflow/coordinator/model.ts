@@ -1,6 +1,6 @@
 /** What the coordinator is given, asks of its surroundings, and tells of runs. */
 import type { Clock, Log, Random, Sql, Timers, ValueCodec } from "../../runtime/contract/index.ts";
-import type { Held, Plan } from "../builder/index.ts";
+import type { Held, Plan, RunError } from "../builder/index.ts";
 import type {
   Effect,
   EndStatus,
@@ -64,6 +64,8 @@ export interface CoordinatorSeams {
   readonly codec: ValueCodec;
   readonly outside: Outside;
   readonly store: RunStore;
+  /** A run's history has grown; what is new is on disk with the next commit. */
+  readonly noted?: (id: string) => void;
 }
 
 /** What a run is started with, and kept with. */
@@ -113,16 +115,32 @@ export interface RunSummary {
   readonly ended?: Ended;
 }
 
+/** A run in a list. */
+export interface RunLine extends Omit<RunSummary, "ended"> {
+  /** Counts the runs of the shard; a cursor that goes on after this run. */
+  readonly number: number;
+  /** Of a failed run. */
+  readonly error?: RunError;
+}
+
 export interface RunPage {
   /** Newest first. */
-  readonly runs: readonly RunSummary[];
+  readonly runs: readonly RunLine[];
+  /** There may be more, also after an empty page. */
   readonly cursor?: string;
+  /** Number of the newest run of the shard, of whatever namespace. */
+  readonly last: number;
+}
+
+export interface HistoryLine extends HistoryEntry {
+  /** Go on after this line. */
+  readonly id: string;
 }
 
 export interface HistoryPage {
-  readonly entries: readonly HistoryEntry[];
+  readonly entries: readonly HistoryLine[];
   /** Go on from here: `after` of the next page. */
-  readonly after: number;
+  readonly after: string;
 }
 
 export interface RunFilter {

@@ -67,6 +67,19 @@ export class RunTable {
     return this.#sql.all(STATEMENTS.runById, id)[0];
   }
 
+  /** Number of the newest run that there was. */
+  get last(): number {
+    return this.#last;
+  }
+
+  /** A run to be looked at: in memory, or made from its rows for whoever asked. */
+  look(row: RunRow): { readonly request: RunRequest; readonly state: RunState } | undefined {
+    const known = this.#live.get(row.number);
+    if (known) return { request: known.request, state: known.run.state };
+    const run = this.#rebuild(row);
+    return run && { request: this.#codec.decode(row.request) as RunRequest, state: run.state };
+  }
+
   /** The run in memory, or made from its rows. Ended ones come with their last state. */
   load(row: RunRow): Live | undefined {
     const { number } = row;

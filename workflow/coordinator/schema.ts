@@ -132,6 +132,7 @@ export const STATEMENTS = {
     [
       namespace: string,
       before: number,
+      floor: number,
       workflow: string | null,
       sameWorkflow: string | null,
       status: string | null,
@@ -139,12 +140,30 @@ export const STATEMENTS = {
       sinceMs: number,
       limit: number,
     ],
-    RunRow
+    {
+      number: number;
+      id: string;
+      workflow: string;
+      status: string;
+      startedAtMs: number;
+      endedAtMs: number | null;
+      failure: Uint8Array | null;
+    }
   >(
-    `SELECT ${RUN_COLUMNS} FROM workflowRuns
-     WHERE namespace = ? AND number < ? AND (? IS NULL OR workflow = ?)
+    `SELECT number, id, workflow, status, startedAtMs, endedAtMs,
+       CASE WHEN status = 'failed' THEN ended END AS failure
+     FROM workflowRuns
+     WHERE namespace = ? AND number < ? AND number >= ? AND (? IS NULL OR workflow = ?)
        AND (? IS NULL OR status = ?) AND startedAtMs >= ?
      ORDER BY number DESC LIMIT ?`,
+  ),
+  /** The run that is so many further back. */
+  runsFloor: statement<
+    [namespace: string, before: number, skipped: number],
+    { number: number; startedAtMs: number }
+  >(
+    `SELECT number, startedAtMs FROM workflowRuns WHERE namespace = ? AND number < ?
+     ORDER BY number DESC LIMIT 1 OFFSET ?`,
   ),
   runsOfNamespace: statement<[namespace: string], { number: number; endedAtMs: number | null }>(
     "SELECT number, endedAtMs FROM workflowRuns WHERE namespace = ?",
@@ -185,11 +204,11 @@ export const STATEMENTS = {
   historyInsert: statement<[run: number, sequence: number, entries: string]>(
     "INSERT INTO workflowHistory (run, sequence, entries) VALUES (?, ?, ?)",
   ),
-  historyAfter: statement<
+  historyFrom: statement<
     [run: number, sequence: number, limit: number],
     { sequence: number; entries: string }
   >(
-    `SELECT sequence, entries FROM workflowHistory WHERE run = ? AND sequence > ?
+    `SELECT sequence, entries FROM workflowHistory WHERE run = ? AND sequence >= ?
      ORDER BY sequence LIMIT ?`,
   ),
   historyDelete: statement<[run: number]>("DELETE FROM workflowHistory WHERE run = ?"),

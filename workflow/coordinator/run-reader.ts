@@ -1,0 +1,153 @@
+/**
+ * What is told of runs: rows, pages, histories, states. Reads alone, and leaves nothing in memory.
+ *
+ * L1 A namespace sees its own runs; those of others are as if they were not (G6).
+ * L2 A page costs at most `SCAN_ROWS` rows, however rare what is looked for is: it may come short,
+ *    even empty, with a cursor to go on. Runs that begin meanwhile are on none of the pages after.
+ * L3 Each line of a history has an id; after the same id the same lines follow, for ever.
+ */
+import { IsolaError, type Sql, type ValueCodec } from "../../runtime/contract/index.ts";
+import type { HistoryEntry, RunState, RunStatus } from "../engine/model.ts";
+import type {
+  HistoryLine,
+  HistoryPage,
+  RunFilter,
+  RunLine,
+  RunPage,
+  RunRequest,
+  RunSummary,
+} from "./model.ts";
+import type { RunTable } from "./run-table.ts";
+import { type RunRow, STATEMENTS } from "./schema.ts";
+
+const PAGE_MAX = 1_000;
+const SCAN_ROWS = 5_000;
+const HISTORY_ROWS = 200;
+/** A row has the lines of one event, which may begin thousands of steps. */
+const HISTORY_LINES = 2_000;
+
+/** A run as a whole. Its state belongs to the coordinator: it is read, never changed. */
+export interface RunView {
+  readonly summary: RunSummary;
+  readonly request: RunRequest;
+  readonly state: RunState;
+}
+
+export class RunReader {
+  readonly #sql: Sql;
+  readonly #codec: ValueCodec;
+  readonly #table: RunTable;
+
+  constructor(sql: Sql, codec: ValueCodec, table: RunTable) {
+    this.#sql = sql;
+    this.#codec = codec;
+    this.#table = table;
+  }
+
+  show(namespace: string, id: string): RunSummary {
+    return this.#summary(this.#row(namespace, id));
+  }
+
+  find(id: string): (RunSummary & { readonly namespace: string }) | undefined {
+    const row = this.#table.row(id);
+    return row && { ...this.#summary(row), namespace: row.namespace };
+  }
+
+  inspect(namespace: string, id: string): RunView {
+    const row = this.#row(namespace, id);
+    const found = this.#table.look(row);
+    if (!found) throw notFound(id);
+    return { summary: this.#summary(row), ...found };
+  }
+
+  list(namespace: string, filter: RunFilter): RunPage {
+    const { workflow = null, status = null, sinceMs = 0, cursor } = filter;
+    const limit = Math.min(Math.max(filter.limit ?? 100, 1), PAGE_MAX);
+    const before = cursor === undefined ? Number.MAX_SAFE_INTEGER : Number(cursor);
+    if (!Number.isSafeInteger(before) || before < 0) throw badCursor("list runs", cursor ?? "");
+    const isFiltered = workflow !== null || status !== null || sinceMs > 0;
+    const [last] = isFiltered
+      ? this.#sql.all(STATEMENTS.runsFloor, namespace, before, SCAN_ROWS - 1)
+      : [];
+    const floor = last?.number ?? 0;
+    const where = [namespace, before, floor, workflow, workflow, status, status, sinceMs] as const;
+    const rows = this.#sql.all(STATEMENTS.runsListed, ...where, limit + 1);
+    const page = rows.slice(0, limit).map((row) => this.#line(row));
+    // What is older than the oldest row looked at began before it.
+    const rest = last && last.startedAtMs >= sinceMs ? floor : undefined;
+    const next = rows.length > limit ? page.at(-1)?.number : rest;
+    return {
+      runs: page,
+      last: this.#table.last,
+      ...(next !== undefined && { cursor: String(next) }),
+    };
+  }
+
+  history(namespace: string, id: string, after: string): HistoryPage {
+    const { number } = this.#row(namespace, id);
+    const [sequence, index] = placeOf(after);
+    const rows = this.#sql.all(STATEMENTS.historyFrom, number, sequence, HISTORY_ROWS);
+    const lines: HistoryLine[] = [];
+    for (const row of rows) {
+      const first = row.sequence === sequence ? index + 1 : 0;
+      const entries = JSON.parse(row.entries) as HistoryEntry[];
+      for (const [at, entry] of entries.slice(first, first + HISTORY_LINES).entries()) {
+        lines.push({ id: `${String(row.sequence)}.${String(first + at)}`, ...entry });
+      }
+      if (lines.length >= HISTORY_LINES) break;
+    }
+    return { entries: lines, after: lines.at(-1)?.id ?? after };
+  }
+
+  #row(namespace: string, id: string): RunRow {
+    const row = this.#table.row(id);
+    if (row?.namespace !== namespace) throw notFound(id);
+    return row;
+  }
+
+  #line({ number, id, workflow, status, startedAtMs, endedAtMs, failure }: ListedRow): RunLine {
+    const error = failure && (this.#codec.decode(failure) as RunSummary["ended"])?.error;
+    return {
+      number,
+      id,
+      workflow,
+      status: status as RunStatus,
+      startedAtMs,
+      ...(endedAtMs !== null && { endedAtMs }),
+      ...(error && { error }),
+    };
+  }
+
+  #summary({ id, workflow, status, startedAtMs, endedAtMs, ended }: RunRow): RunSummary {
+    return {
+      id,
+      workflow,
+      status: status as RunStatus,
+      startedAtMs,
+      ...(endedAtMs !== null && { endedAtMs }),
+      ...(ended && { ended: this.#codec.decode(ended) as RunSummary["ended"] & object }),
+    };
+  }
+}
+
+type ListedRow = ReturnType<NonNullable<(typeof STATEMENTS.runsListed)["types"]>>;
+
+export function notFound(id: string): IsolaError {
+  return new IsolaError("RUN_NOT_FOUND", { attempted: `find the run ${id}`, found: "none" });
+}
+
+/** Sequence of the row, and index in it; before all of them at first. */
+function placeOf(after: string): readonly [sequence: number, index: number] {
+  if (after === "") return [0, 0];
+  const match = /^(\d{1,12})\.(\d{1,8})$/.exec(after);
+  if (!match) throw badCursor("read the history of a run", after);
+  return [Number(match[1]), Number(match[2])];
+}
+
+function badCursor(attempted: string, cursor: string): IsolaError {
+  return new IsolaError("REQUEST_INVALID", {
+    attempted,
+    found: `the cursor ${JSON.stringify(cursor.slice(0, 40))}`,
+    required: "what the page before ended with",
+  });
+}
