@@ -17,6 +17,14 @@ export interface OperationId {
   readonly ordinal: number;
 }
 
+/** Between a step and a call made under it: no step's id has it. */
+const CALL_MARK = "\t";
+
+/** Operations of a call that a step's function made, counted by themselves. */
+export function stepOfCall(step: string, call: string): string {
+  return call === "" ? step : `${step}${CALL_MARK}${call}`;
+}
+
 export interface Outcome {
   /** Plain JSON. */
   readonly answer: unknown;
@@ -90,8 +98,19 @@ export class Answers {
     }
   }
 
-  /** The step committed (A2). */
+  /** The step committed, and with it the calls that its function made (A2). */
   settle(job: Job, step: string): void {
+    this.#drop(job, step);
+    if (job.answers.size === 0) return;
+    const calls = `${step}${CALL_MARK}`;
+    for (const known of job.answers.keys()) if (known.startsWith(calls)) this.#drop(job, known);
+  }
+
+  settleAll(job: Job): void {
+    for (const step of job.answers.keys()) this.#drop(job, step);
+  }
+
+  #drop(job: Job, step: string): void {
     const answers = job.answers.get(step);
     if (!answers) return;
     job.answers.delete(step);
@@ -104,10 +123,6 @@ export class Answers {
     if (!hasRows) return;
     this.#sql.all(STATEMENTS.answerDeleteStep, job.number, step);
     this.#space.wrote(job);
-  }
-
-  settleAll(job: Job): void {
-    for (const step of job.answers.keys()) this.settle(job, step);
   }
 
   restore(row: AnswerRow, job: Job, slot: Slot | undefined): void {

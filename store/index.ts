@@ -3,5 +3,6 @@ export { DEFAULT_BUDGETS, Store, type StoreSeams } from "./store.ts";
 export type { Session, IncrementOptions, Reply } from "./session.ts";
 export type { ObjectReader } from "./reader.ts";
 export type { Upload } from "./upload.ts";
-export type { OperationId } from "./answers.ts";
+export { type OperationId, stepOfCall } from "./answers.ts";
+export { HELD_BUCKET } from "./held.ts";
 export type { Budgets } from "./space.ts";

@@ -15,6 +15,7 @@ import {
   type StoreJobRequest,
 } from "../runtime/contract/index.ts";
 import type { Answers } from "./answers.ts";
+import { HELD_BUCKET } from "./held.ts";
 import { Meter } from "./meter.ts";
 import type { Job } from "./model.ts";
 import type { Leases } from "./leases.ts";
@@ -76,12 +77,19 @@ export class Jobs {
     return this.#byId.size;
   }
 
-  /** Creating the same job again answers the one that is there. Errors: `ALREADY_EXISTS`, … */
-  create(request: StoreJobRequest): Job {
+  /**
+   * Creating the same job again answers the one that is there. Errors: `ALREADY_EXISTS`, …
+   *
+   * @param reopens one that has ended is open again, with what was persisted of it.
+   */
+  create(request: StoreJobRequest, reopens = false): Job {
     checkKey(request.id, "job id");
     const known = this.#byId.get(request.id);
-    const isOpen = known?.namespace === request.namespace && known.endedAtMs === undefined;
-    if (known && isOpen) return known;
+    const isOwn = known?.namespace === request.namespace;
+    if (known && isOwn && known.endedAtMs === undefined) return known;
+    if (known && isOwn && reopens) return this.#reopen(known);
+    const tombstone = this.#tombstones.get(request.id);
+    if (reopens && tombstone?.namespace === request.namespace) this.#tombstones.delete(request.id);
     if (known || this.#tombstones.has(request.id)) {
       throw new IsolaError("ALREADY_EXISTS", {
         attempted: `create store job ${request.id}`,
@@ -116,6 +124,10 @@ export class Jobs {
 
   list(namespace: string): Job[] {
     return [...this.#byId.values()].filter((job) => job.namespace === namespace);
+  }
+
+  ofKind(kind: Job["kind"]): Job[] {
+    return [...this.#byId.values()].filter((job) => job.kind === kind);
   }
 
   byNumber(number: number): Job | undefined {
@@ -198,7 +210,9 @@ export class Jobs {
     const lost = lossReason(job);
     const expectedBytes = this.expectedBytes(job);
     let objects = 0;
-    for (const bucket of job.buckets.values()) objects += bucket.entries.size;
+    // What a run holds by reference is its own.
+    const buckets = [...job.buckets.values()].filter(({ name }) => name !== HELD_BUCKET);
+    for (const bucket of buckets) objects += bucket.entries.size;
     return {
       id: job.id,
       name: job.name,
@@ -207,7 +221,7 @@ export class Jobs {
       createdAtMs: job.createdAtMs,
       ...(job.endedAtMs === undefined ? {} : { endedAtMs: job.endedAtMs }),
       objects,
-      buckets: [...job.buckets.keys()].sort(),
+      buckets: buckets.map(({ name }) => name).sort(),
       ...(expectedBytes === undefined ? {} : { expectedBytes }),
       usage: job.meter.usage(this.#seams.clock.now()),
       ...(lost === undefined ? {} : { lost }),
@@ -274,6 +288,19 @@ export class Jobs {
     this.#byId.set(job.id, job);
     this.#shares.take(job.namespace);
     this.#byNumber.set(number, job);
+    return job;
+  }
+
+  #reopen(job: Job): Job {
+    job.endedAtMs = undefined;
+    // Its end freed what was lost, too: from now on what is not there is absent.
+    job.isVolatile = false;
+    job.lostEpoch = undefined;
+    job.settled.clear();
+    if (job.hasRow) {
+      this.#seams.sql.all(STATEMENTS.jobReopen, job.number);
+      this.#seams.space.wrote(job);
+    }
     return job;
   }
 

@@ -173,6 +173,10 @@ export const STATEMENTS = {
   jobEnd: statement<[endedAtMs: number, number: number]>(
     "UPDATE storeJobs SET endedAtMs = ? WHERE number = ?",
   ),
+  jobReopen: statement<[number: number]>(
+    `UPDATE storeJobs SET endedAtMs = NULL, volatileEpoch = NULL, lostEpoch = NULL
+     WHERE number = ?`,
+  ),
   jobVolatile: statement<[volatileEpoch: number, number: number]>(
     "UPDATE storeJobs SET volatileEpoch = ? WHERE number = ?",
   ),

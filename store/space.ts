@@ -218,7 +218,7 @@ export class Space {
   /** The slot gets a row if it has none; room on disk was charged when it was placed. */
   ensureRow(slot: Slot): void {
     if (slot.row !== "none") return;
-    assert(slot.memory && slot.sizeBytes <= STORE_LIMITS.inlineMaxBytes, "small values get rows");
+    assert(slot.memory && slot.sizeBytes <= STORE_LIMITS.rowMaxBytes, "small values get rows");
     this.#writeBody(slot, slot.memory);
   }
 

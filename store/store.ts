@@ -10,6 +10,7 @@ import {
   type Blocks,
   type Clock,
   type ColdTier,
+  type IsolaError,
   type Log,
   STORE_LIMITS,
   type Sql,
@@ -21,6 +22,7 @@ import {
 } from "../runtime/contract/index.ts";
 import { Answers } from "./answers.ts";
 import type { DecisionParts } from "./decisions.ts";
+import { HELD_BUCKET, heldGone, heldSession, keepHeld } from "./held.ts";
 import { Jobs } from "./jobs.ts";
 import { Leases } from "./leases.ts";
 import { Locks } from "./locks.ts";
@@ -129,11 +131,50 @@ export class Store {
     return new Session(this.#parts, this.#jobs.find(namespace, id));
   }
 
-  /** An attempt of a step: commit or abort it. Errors: `JOB_NOT_FOUND`, `JOB_ENDED`. */
-  attempt(namespace: string, id: string, step: string): Session {
+  /**
+   * An attempt of a step: commit or abort it. Errors: `JOB_NOT_FOUND`, `JOB_ENDED`.
+   *
+   * @param isStrict what it puts goes to disk, whatever it asks for.
+   */
+  attempt(namespace: string, id: string, step: string, isStrict = false): Session {
     const job = this.#jobs.find(namespace, id);
     if (job.endedAtMs !== undefined) throw jobEnded(job);
-    return new Session(this.#parts, job, step);
+    return new Session(this.#parts, job, { step, isStrict });
+  }
+
+  /** The values that a run holds by reference (held.ts). Errors: `JOB_NOT_FOUND`. */
+  holder(namespace: string, id: string, step?: string): Session {
+    return heldSession(this.#parts, this.#jobs.find(namespace, id), step);
+  }
+
+  /** That value outlives the job; false if it is gone. Errors: `JOB_NOT_FOUND`. */
+  keepHeld(namespace: string, id: string, key: string): boolean {
+    return keepHeld(this.#parts, this.#jobs.find(namespace, id), key);
+  }
+
+  /** Frees what the run holds by reference. Errors: `JOB_NOT_FOUND`. */
+  dropHeld(namespace: string, id: string): void {
+    const bucket = this.#jobs.find(namespace, id).buckets.get(HELD_BUCKET);
+    if (bucket) this.#table.destroy(bucket);
+  }
+
+  /** What is said of a reference that leads to nothing. Errors: `JOB_NOT_FOUND`. */
+  heldGone(namespace: string, id: string, key: string): IsolaError {
+    return heldGone(this.#jobs.find(namespace, id), key);
+  }
+
+  /** Like `createJob`, also for one that has ended: a run may go on after its end. */
+  reopenJob(request: StoreJobRequest): Reply<StoreJobInfo> {
+    return this.#reply(this.#jobs.create(request, true));
+  }
+
+  /** Jobs of runs, open and ended. */
+  runJobs(): readonly { readonly namespace: string; readonly id: string; isOpen: boolean }[] {
+    return this.#jobs.ofKind("run").map(({ namespace, id, endedAtMs }) => ({
+      namespace,
+      id,
+      isOpen: endedAtMs === undefined,
+    }));
   }
 
   /** A bucket that is there also while it is empty. */

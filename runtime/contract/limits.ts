@@ -105,6 +105,11 @@ export const STORE_LIMITS = {
   bucketMaxBytes: 63,
   /** Largest value in a row of the shard; beyond, it lives in blocks. */
   inlineMaxBytes: 64 * KIB,
+  /**
+   * Largest value that may become a row, of those that memory alone held before: twice of it, as an
+   * encoding may be, is within workerd's 2 MB.
+   */
+  rowMaxBytes: 512 * KIB,
   /** Largest value that is read or taken whole, as one message; beyond: `BODY_TOO_LARGE`. */
   wholeMaxBytes: 32 * MIB,
   /** Largest value that rides on an answer; beyond, it is read in chunks. */
@@ -183,6 +188,13 @@ export const WORKFLOW_LIMITS = {
   stepNameMaxCharacters: 300,
   /** Hook calls that go to the workflow's isolate as one; beyond, they go in several calls. */
   hooksPerCall: 1_000,
+  /** Callbacks under way in one shard, and of one namespace; beyond, they wait for one to end. */
+  callbacksAtOnce: 64,
+  callbacksAtOncePerNamespace: 16,
+  /** How long the receiver of a callback has to answer; beyond, the attempt has failed. */
+  callbackTimeoutMs: 10_000,
+  /** A callback's URL. Beyond: `REQUEST_INVALID`. */
+  callbackUrlMaxCharacters: 2_048,
 } as const;
 
 assert(STORE_LIMITS.jobMemoryBytes <= STORE_LIMITS.memoryBytes, "a job fits its shard");

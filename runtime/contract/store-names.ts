@@ -2,14 +2,15 @@
  * Names of the ephemeral store that more than one process has to agree on.
  *
  * A job's id is `<shard>-<32 hex digits>`: it says where the job lives, and a guess at another's is
- * a guess at 128 bits.
+ * a guess at 128 bits. The job of a run has the run's id; that of a run which another one invoked
+ * ends in `.<number>`.
  */
 import type { Random } from "./clock.ts";
 import { toHex } from "./ids.ts";
 
 export const DEFAULT_BUCKET = "default";
 
-const JOB_ID = /^(0|[1-9]\d{0,3})-[0-9a-f]{32}$/;
+const JOB_ID = /^(0|[1-9]\d{0,3})-[0-9a-f]{32}(?:\.\d{1,9}){0,32}$/;
 
 export function newJobId(shard: number, random: Random): string {
   return `${String(shard)}-${toHex(random.bytes(16))}`;
