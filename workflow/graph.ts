@@ -6,6 +6,7 @@
  */
 import { type DagPlan, type NodePlan, type Plan, pathWithin } from "./builder/index.ts";
 import type { NodeState, RunState, ScopeState } from "./engine/model.ts";
+import { operationText } from "./engine/operation-text.ts";
 
 export type GraphPhase = "idle" | "active" | "done";
 
@@ -134,25 +135,6 @@ function collect(dag: DagPlan, path: string, into: Map<string, DagPlan>): void {
       const own = pathWithin(path, node.id);
       collect(inner, branch === "" ? own : pathWithin(own, branch), into);
     }
-  }
-}
-
-function operationText(operation: (NodePlan & { kind: "chain" })["operations"][number]): string {
-  switch (operation.op) {
-    case "apply":
-      return `apply ${operation.function}`;
-    case "request":
-      return `request ${operation.url}`;
-    case "invoke":
-      return `invoke ${operation.workflow}`;
-    case "event":
-      return `event ${operation.type}`;
-    case "sleep":
-      return operation.forMs === undefined ? "sleep" : `sleep ${String(operation.forMs)} ms`;
-    case "repeat":
-      return `repeat at most ${String(operation.limit)}`;
-    case "modify":
-      return "modify";
   }
 }
 

@@ -115,6 +115,8 @@ describe("runs of other runs", () => {
     await world.finish(["0-a"]);
     expect(world.output("0-a")).toBe(8);
     expect(world.show("0-a.1").status).toBe("completed");
+    const { entries } = world.coordinator.history("default", "0-a");
+    expect(entries.find(({ type }) => type === "attemptStarted")?.run).toBe("0-a.1");
     expect(world.jobEnds).toStrictEqual(["0-a.1 completed", "0-a completed"]);
   });
 
@@ -359,6 +361,8 @@ describe("lists", () => {
       const rest = world.coordinator.history("default", "0-a", id);
       expect(rest.entries).toStrictEqual(entries.slice(at + 1));
     }
+    const started = entries.filter(({ type }) => type === "stepStarted");
+    expect(started.map(({ what }) => what)).toStrictEqual(["apply double", "apply double"]);
     const bad = (): unknown => world.coordinator.history("default", "0-a", "1");
     expect(await refusal(bad)).toBe("REQUEST_INVALID");
   });

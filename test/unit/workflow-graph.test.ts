@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { graphOfPlan, graphOfRun, toDot, toMermaid } from "../../workflow/index.ts";
 import { flow } from "../../workflow/builder/index.ts";
+import { operationText } from "../../workflow/engine/operation-text.ts";
 import { WorkflowWorld } from "../support/workflow-world.ts";
 
 const FLOW = flow((dag) => {
@@ -79,6 +80,15 @@ describe("the graph of a definition", () => {
     };
     expect(toDot(graph)).toContain(String.raw`"a\"b\\"`);
     expect(toMermaid(graph).split('"').length).toBe(3);
+  });
+});
+
+describe("what an operation does", () => {
+  it("is said without what an address may carry", () => {
+    const operation = { op: "request", url: "https://x.test/a?token=secret#b" } as const;
+    expect(operationText(operation)).toBe("request https://x.test/a");
+    const long = { op: "apply", function: "f".repeat(500) } as const;
+    expect(operationText(long)).toHaveLength(200);
   });
 });
 

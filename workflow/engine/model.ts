@@ -248,9 +248,13 @@ export interface HistoryEntry {
     | "itemsSplit"
     | "eventReceived";
   readonly step?: string;
+  /** What a step does, where it starts: `apply double`. */
+  readonly what?: string;
   readonly attempt?: number;
   readonly error?: RunError;
   readonly retryAtMs?: number;
+  /** Run that the attempt of a step invokes. */
+  readonly run?: string;
   /** Branches that a condition chose, or the type of an event. */
   readonly names?: readonly string[];
   /** Items of a for-each. */

@@ -20,6 +20,7 @@ import type {
   StepOperation,
   StepState,
 } from "./model.ts";
+import { operationText } from "./operation-text.ts";
 import type { Turn } from "./turn.ts";
 
 /** Whose steps they are. */
@@ -68,9 +69,11 @@ export class Steps {
       step.phase = "held";
       return;
     }
-    if (step.token === 0) this.#turn.note({ type: "stepStarted", step: step.id });
-    this.#newToken(step);
     const { operation } = step;
+    if (step.token === 0) {
+      this.#turn.note({ type: "stepStarted", step: step.id, what: operationText(operation) });
+    }
+    this.#newToken(step);
     switch (operation.op) {
       case "sleep":
         step.phase = "sleeping";
@@ -306,7 +309,9 @@ export class Steps {
     const timeoutMs = this.#timeoutOf(step);
     if (timeoutMs > 0) this.#wake(step, timeoutMs);
     if (step.attempt === 1) this.#planUndo(step);
-    this.#turn.note({ type: "attemptStarted", step: step.id, attempt: step.attempt });
+    const { id, attempt } = step;
+    const run = this.#childId(step.token);
+    this.#turn.note({ type: "attemptStarted", step: id, attempt, run });
     this.#turn.emit(this.#childEffect(step, workflow));
   }
 
