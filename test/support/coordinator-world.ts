@@ -192,10 +192,12 @@ export class CoordinatorWorld {
         },
         store: {
           begin: () => {},
+          beginAnew: () => {},
+          forget: () => {},
           settle: ({ id }, step, _token, isCommit) => {
             if (isCommit) this.settled.push(`${id} ${step}`);
           },
-          end: ({ id }, status) => {
+          end: ({ id }, { status }) => {
             this.jobEnds.push(`${id} ${status}`);
           },
         },

@@ -22,6 +22,7 @@ import type {
   HistoryPage,
   OutwardEffect,
   RunFilter,
+  RunHome,
   RunPage,
   RunRef,
   RunReport,
@@ -55,7 +56,7 @@ const COMMANDS: ReadonlySet<string> = new Set([
 
 interface Outgoing {
   readonly position: number;
-  readonly ref: RunRef;
+  readonly ref: RunHome;
   readonly request: RunRequest;
   readonly effect: OutwardEffect;
 }
@@ -178,7 +179,7 @@ export class Coordinator {
   endNamespace(namespace: string): Answer<number> {
     const rows = this.#seams.sql.all(STATEMENTS.runsOfNamespace, namespace);
     for (const { number, endedAtMs } of rows) {
-      this.#table.delete(number);
+      this.#forget(number);
       this.#dues.set(number, undefined);
       if (endedAtMs !== null) this.#ended -= 1;
     }
@@ -205,7 +206,7 @@ export class Coordinator {
     };
     const { run, effects } = Run.begin(event);
     const live = this.#table.insert(id, namespace, request, run, event);
-    this.#seams.store.begin(this.#ref(live));
+    this.#seams.store.begin(this.#home(live));
     this.#record(live, event, planned ? effects.filter((one) => one.do !== "plan") : effects);
     if (planned) this.#apply(live, { type: "planned", ...planned });
     return live;
@@ -218,7 +219,7 @@ export class Coordinator {
     if (wasEnded && !live.run.state.ended) {
       this.#table.reopen(live);
       this.#ended -= 1;
-      this.#seams.store.begin(this.#ref(live));
+      this.#seams.store.begin(this.#home(live));
     }
     this.#record(live, event, effects);
   }
@@ -252,7 +253,7 @@ export class Coordinator {
       case "commitStore":
       case "abortStore": {
         const { step, token } = effect;
-        this.#seams.store.settle(this.#ref(live), step, token, effect.do === "commitStore");
+        this.#seams.store.settle(this.#home(live), step, token, effect.do === "commitStore");
         return;
       }
       case "startChild":
@@ -321,7 +322,7 @@ export class Coordinator {
     this.#table.end(live, this.#seams.clock.now());
     this.#ended += 1;
     this.#dues.set(live.number, undefined);
-    this.#seams.store.end(this.#ref(live), ended.status);
+    this.#seams.store.end(this.#home(live), ended);
     this.#send(live, { do: "ended", ended });
     const { parent } = live.request;
     if (!parent) return;
@@ -341,7 +342,9 @@ export class Coordinator {
   #recover(number: number): void {
     const live = this.#open(number);
     if (!live) return;
-    const { code } = live.run.state;
+    const { code, form, plan } = live.run.state;
+    // Nothing but its start is known: either nothing happened yet, or it begins anew (K4).
+    if (form === "dag" && !plan) this.#seams.store.beginAnew(this.#home(live));
     for (const effect of live.run.recovery()) {
       if (effect.do !== "setTimer") this.#effect(live, effect);
     }
@@ -415,8 +418,14 @@ export class Coordinator {
   }
 
   #delete(runs: readonly { readonly number: number }[]): void {
-    for (const { number } of runs) this.#table.delete(number);
+    for (const { number } of runs) this.#forget(number);
     this.#ended -= runs.length;
+  }
+
+  #forget(number: number): void {
+    const row = this.#table.rowOf(number);
+    if (row) this.#seams.store.forget({ id: row.id, namespace: row.namespace });
+    this.#table.delete(number);
   }
 
   get #keptMs(): number {
@@ -425,7 +434,7 @@ export class Coordinator {
 
   #send(live: Live, effect: OutwardEffect): void {
     const { position } = this.#seams.log;
-    this.#outgoing.push({ position, ref: this.#ref(live), request: live.request, effect });
+    this.#outgoing.push({ position, ref: this.#home(live), request: live.request, effect });
   }
 
   #byKey({ namespace, workflow }: StartRequest, { key, digest }: NonNullable<StartRequest["key"]>) {
@@ -439,8 +448,10 @@ export class Coordinator {
     return known && this.#seams.sql.all(STATEMENTS.runByNumber, known.run)[0];
   }
 
-  #ref({ id, namespace }: Live): RunRef {
-    return { id, namespace, epoch: this.epoch };
+  #home({ id, namespace, run }: Live): RunHome {
+    const { workflow } = run.state;
+    const durability = isDurable(run) ? "step" : "run";
+    return { id, namespace, epoch: this.epoch, workflow, durability };
   }
 
   #answer<T>(value: T): Answer<T> {

@@ -3,7 +3,6 @@ import type { Clock, Log, Random, Sql, Timers, ValueCodec } from "../../runtime/
 import type { Held, Plan, RunError } from "../builder/index.ts";
 import type {
   Effect,
-  EndStatus,
   Ended,
   HistoryEntry,
   Pin,
@@ -16,6 +15,12 @@ export interface RunRef {
   readonly id: string;
   readonly namespace: string;
   readonly epoch: number;
+}
+
+/** A run with what its store job has to know of it. */
+export interface RunHome extends RunRef {
+  readonly workflow: string;
+  readonly durability: Plan["durability"];
 }
 
 /** Effects that leave, after the commit that they depend on. */
@@ -43,16 +48,21 @@ export interface Outside {
     revision: number,
   ): { readonly form: "dag" | "code"; readonly timeoutMs?: number } | undefined;
   /** Carries an effect out; whatever comes of it comes as an event. */
-  perform(run: RunRef, request: RunRequest, effect: OutwardEffect): void;
+  perform(run: RunHome, request: RunRequest, effect: OutwardEffect): void;
 }
 
 /** The run's store job: what is told here is part of the same commit. */
 export interface RunStore {
   /** A run begins, or goes on after its end. */
-  begin(run: RunRef): void;
-  /** Makes an attempt's staged writes visible, or drops them. */
-  settle(run: RunRef, step: string, token: number, isCommit: boolean): void;
-  end(run: RunRef, status: EndStatus): void;
+  begin(run: RunHome): void;
+  /** Under durability `run`, after a restart: it begins anew, and what it had is dropped. */
+  beginAnew(run: RunHome): void;
+  /** Makes an attempt's staged writes visible, or drops them; no attempt of it writes any more. */
+  settle(run: RunHome, step: string, token: number, isCommit: boolean): void;
+  /** Keeps what the run itself is read by: its end. */
+  end(run: RunHome, ended: Ended): void;
+  /** The run is no longer kept. */
+  forget(run: Pick<RunRef, "id" | "namespace">): void;
 }
 
 export interface CoordinatorSeams {

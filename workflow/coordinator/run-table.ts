@@ -80,6 +80,10 @@ export class RunTable {
     return run && { request: this.#codec.decode(row.request) as RunRequest, state: run.state };
   }
 
+  rowOf(number: number): RunRow | undefined {
+    return this.#sql.all(STATEMENTS.runByNumber, number)[0];
+  }
+
   /** The run in memory, or made from its rows. Ended ones come with their last state. */
   load(row: RunRow): Live | undefined {
     const { number } = row;
@@ -112,7 +116,7 @@ export class RunTable {
   byNumber(number: number): Live | undefined {
     const known = this.#live.get(number);
     if (known) return known;
-    const [row] = this.#sql.all(STATEMENTS.runByNumber, number);
+    const row = this.rowOf(number);
     return row && this.load(row);
   }
 

@@ -77,7 +77,13 @@ export class Runs implements RunsDesk {
         perform: (run, request, effect) => this.#perform(run, request, effect),
       },
       // R3: nothing of a run is in the store.
-      store: { begin: () => undefined, settle: () => undefined, end: () => undefined },
+      store: {
+        begin: () => undefined,
+        beginAnew: () => undefined,
+        settle: () => undefined,
+        end: () => undefined,
+        forget: () => undefined,
+      },
     });
   }
 
