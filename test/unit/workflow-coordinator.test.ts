@@ -367,6 +367,36 @@ describe("lists", () => {
     expect(await refusal(bad)).toBe("REQUEST_INVALID");
   });
 
+  it("count runs by namespace, workflow and status, over crashes and ends", async () => {
+    const world = worldOf();
+    const counts = (): string[] =>
+      world.coordinator
+        .tally()
+        .map(({ namespace, workflow, status, count }) =>
+          [namespace, workflow, status, count].join(" "),
+        )
+        .sort();
+    world.start("0-a", "two", 1);
+    world.start("0-b", "waiter", 1);
+    world.start("0-c", "fails", 1);
+    expect(counts()).toStrictEqual([
+      "default fails queued 1",
+      "default two queued 1",
+      "default waiter queued 1",
+    ]);
+    await world.finish(["0-a", "0-c"]);
+    const ended = ["default fails failed 1", "default two completed 1"];
+    expect(counts()).toStrictEqual([...ended, "default waiter waiting 1"]);
+    world.tell("0-c", { type: "restart" });
+    expect(counts()).toContain("default fails running 1");
+    await world.finish(["0-c"]);
+    expect(counts()).toContain("default fails failed 2");
+    world.crash();
+    expect(counts()).toStrictEqual(["default waiter waiting 1"]);
+    world.coordinator.endNamespace("default");
+    expect(counts()).toStrictEqual([]);
+  });
+
   it("tell of a run as a whole, and leave nothing in memory", async () => {
     const world = worldOf();
     world.start("0-a", "two", 1);

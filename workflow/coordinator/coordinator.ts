@@ -33,6 +33,7 @@ import type {
 import { RunReader, type RunView, notFound } from "./run-reader.ts";
 import { type Live, RunTable, isDurable } from "./run-table.ts";
 import { MIGRATIONS, type RunRow, STATEMENTS, migrationStatement } from "./schema.ts";
+import type { TallyRow } from "./tally.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1_000;
 const DEFAULTS: CoordinatorOptions = {
@@ -183,8 +184,14 @@ export class Coordinator {
       this.#dues.set(number, undefined);
       if (endedAtMs !== null) this.#ended -= 1;
     }
+    this.#table.tally.forget(namespace);
     this.#settle();
     return this.#answer(rows.length);
+  }
+
+  /** How many runs there are in which status: for metrics. */
+  tally(): TallyRow[] {
+    return this.#table.tally.rows();
   }
 
   /** Runs in memory: for metrics and tests. */

@@ -10,6 +10,7 @@ import { Run } from "../engine/run.ts";
 import { DueQueue } from "./due-queue.ts";
 import type { RunRequest } from "./model.ts";
 import { type RunRow, STATEMENTS } from "./schema.ts";
+import { Tally } from "./tally.ts";
 
 /** A run in memory. */
 export interface Live {
@@ -33,12 +34,16 @@ export class RunTable {
   readonly #sql: Sql;
   readonly #codec: ValueCodec;
   readonly #live = new Map<number, Live>();
+  readonly tally = new Tally();
   #last: number;
 
   constructor(sql: Sql, codec: ValueCodec) {
     this.#sql = sql;
     this.#codec = codec;
     this.#last = sql.all(STATEMENTS.runLast)[0]?.number ?? 0;
+    for (const { namespace, workflow, status, count } of sql.all(STATEMENTS.runsCounted)) {
+      this.tally.moved(namespace, workflow, undefined, status, count);
+    }
   }
 
   /** A run that begins with this event. */
@@ -60,6 +65,7 @@ export class RunTable {
       written: { status: "queued", dueAtMs: null, isBusy: true },
     };
     this.#live.set(number, live);
+    this.tally.moved(namespace, workflow, undefined, live.written.status);
     return live;
   }
 
@@ -139,6 +145,9 @@ export class RunTable {
     const dueAtMs = isBusy ? null : (timers.nextAtMs ?? null);
     const isSame = written.status === status && written.dueAtMs === dueAtMs;
     if (isSame && written.isBusy === isBusy) return;
+    if (written.status !== status) {
+      this.tally.moved(live.namespace, live.request.workflow, written.status, status);
+    }
     live.written = { status, dueAtMs, isBusy };
     this.#sql.all(STATEMENTS.runUpdate, status, dueAtMs, isBusy ? 1 : 0, live.number);
   }
@@ -158,6 +167,7 @@ export class RunTable {
     this.snapshot(live);
     const encoded = this.#codec.encode(ended);
     this.#sql.all(STATEMENTS.runEnd, ended.status, atMs, encoded, live.number);
+    this.tally.moved(live.namespace, live.request.workflow, live.written.status, ended.status);
     live.written = { status: ended.status, dueAtMs: null, isBusy: false };
     this.#live.delete(live.number);
   }

@@ -128,6 +128,13 @@ export const STATEMENTS = {
   runsOpen: statement<[], { number: number; dueAtMs: number | null; isBusy: number }>(
     `SELECT number, dueAtMs, isBusy FROM workflowRuns WHERE endedAtMs IS NULL ORDER BY number`,
   ),
+  runsCounted: statement<
+    [],
+    { namespace: string; workflow: string; status: string; count: number }
+  >(
+    `SELECT namespace, workflow, status, count(*) AS count FROM workflowRuns
+     WHERE endedAtMs IS NULL GROUP BY namespace, workflow, status`,
+  ),
   runsListed: statement<
     [
       namespace: string,
