@@ -23,6 +23,8 @@ export interface CrashAt {
 export interface CoordinatorWorldOptions {
   readonly flows: Readonly<Record<string, Flow>>;
   readonly functions?: Readonly<Record<string, WorldFunction>>;
+  /** Runs of a workflow that may be under way; read at each start. */
+  readonly concurrency?: Readonly<Record<string, number>>;
   readonly seed?: number;
   readonly crashes?: readonly CrashAt[];
   readonly options?: ConstructorParameters<typeof Coordinator>[1];
@@ -71,6 +73,7 @@ export class CoordinatorWorld {
       query: {},
       headers: {},
       revision: 1,
+      ...this.#limit(workflow),
       ...(key && { key }),
     });
   }
@@ -160,6 +163,11 @@ export class CoordinatorWorld {
     return Number(this.#database.prepare(query).get()?.["n"]);
   }
 
+  #limit(workflow: string): { concurrency?: number } {
+    const concurrency = this.options.concurrency?.[workflow];
+    return concurrency === undefined ? {} : { concurrency };
+  }
+
   #write(): void {
     if (this.#isDirty) this.#database.exec("COMMIT");
     this.#isDirty = false;
@@ -185,7 +193,7 @@ export class CoordinatorWorld {
         },
         outside: {
           describe: (_namespace, workflow) =>
-            workflow in this.options.flows ? { form: "dag" } : undefined,
+            workflow in this.options.flows ? { form: "dag", ...this.#limit(workflow) } : undefined,
           perform: (...args) => {
             if (isAlive()) this.#perform(...args);
           },

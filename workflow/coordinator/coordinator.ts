@@ -30,6 +30,7 @@ import type {
   RunSummary,
   StartRequest,
 } from "./model.ts";
+import { Places } from "./places.ts";
 import { RunReader, type RunView, notFound } from "./run-reader.ts";
 import { type Live, RunTable, isDurable } from "./run-table.ts";
 import { MIGRATIONS, type RunRow, STATEMENTS, migrationStatement } from "./schema.ts";
@@ -71,6 +72,7 @@ export class Coordinator {
   readonly #table: RunTable;
   readonly #reader: RunReader;
   readonly #dues = new DueQueue<number>();
+  readonly #places: Places;
   #outgoing: Outgoing[] = [];
   #awaited = 0;
   /** Ended runs that have a row. */
@@ -89,7 +91,10 @@ export class Coordinator {
     this.#table = new RunTable(sql, codec);
     this.#reader = new RunReader(sql, codec, this.#table);
     this.#ended = sql.all(STATEMENTS.runsEnded)[0]?.count ?? 0;
-    for (const { number, dueAtMs, isBusy } of sql.all(STATEMENTS.runsOpen)) {
+    this.#places = new Places(sql);
+    for (const row of sql.all(STATEMENTS.runsOpen)) {
+      const { number, namespace, workflow, status, dueAtMs, isBusy } = row;
+      this.#places.known(namespace, workflow, number, status === "queued" && isBusy === 0);
       if (isBusy === 1) this.#recover(number);
       else this.#dues.set(number, dueAtMs ?? undefined);
     }
@@ -184,6 +189,7 @@ export class Coordinator {
       this.#dues.set(number, undefined);
       if (endedAtMs !== null) this.#ended -= 1;
     }
+    this.#places.forget(namespace);
     this.#table.tally.forget(namespace);
     this.#settle();
     return this.#answer(rows.length);
@@ -200,7 +206,11 @@ export class Coordinator {
   }
 
   #begin(id: string, namespace: string, request: RunRequest): Live {
-    const { workflow, form, input, chain = [], timeoutMs, planned } = request;
+    const { workflow, form, input, chain = [], timeoutMs, concurrency = 0 } = request;
+    const number = this.#table.next;
+    const isQueued = this.#places.enter(namespace, workflow, number, concurrency);
+    // A higher limit lets others go, too.
+    this.#next.push(() => this.#admit(namespace, workflow));
     const event: Started = {
       type: "started",
       run: id,
@@ -209,13 +219,13 @@ export class Coordinator {
       input,
       chain,
       ...(timeoutMs !== undefined && { timeoutMs }),
+      ...(isQueued && { isQueued }),
       ...this.#stamp(),
     };
     const { run, effects } = Run.begin(event);
     const live = this.#table.insert(id, namespace, request, run, event);
     this.#seams.store.begin(this.#home(live));
-    this.#record(live, event, planned ? effects.filter((one) => one.do !== "plan") : effects);
-    if (planned) this.#apply(live, { type: "planned", ...planned });
+    this.#record(live, event, effects);
     return live;
   }
 
@@ -225,6 +235,7 @@ export class Coordinator {
     const effects = live.run.apply(event);
     if (wasEnded && !live.run.state.ended) {
       this.#table.reopen(live);
+      this.#places.known(live.namespace, live.request.workflow, live.number, false);
       this.#ended -= 1;
       this.#seams.store.begin(this.#home(live));
     }
@@ -276,8 +287,25 @@ export class Coordinator {
       case "end":
         this.#end(live);
         return;
+      case "plan": {
+        const { planned } = live.request;
+        if (planned) this.#next.push(() => this.#apply(live, { type: "planned", ...planned }));
+        else this.#send(live, effect);
+        return;
+      }
       default:
         this.#send(live, effect);
+    }
+  }
+
+  /** Begins runs that wait for a place, as long as there is one. */
+  #admit(namespace: string, workflow: string): void {
+    for (;;) {
+      const number = this.#places.next(namespace, workflow);
+      const live = number === undefined ? undefined : this.#open(number);
+      if (!live) return;
+      const { timeoutMs } = live.request;
+      this.#apply(live, { type: "admitted", ...(timeoutMs !== undefined && { timeoutMs }) });
     }
   }
 
@@ -331,7 +359,9 @@ export class Coordinator {
     this.#dues.set(live.number, undefined);
     this.#seams.store.end(this.#home(live), ended);
     this.#send(live, { do: "ended", ended });
-    const { parent } = live.request;
+    const { parent, workflow } = live.request;
+    this.#places.leave(live.namespace, workflow, live.number);
+    this.#next.push(() => this.#admit(live.namespace, workflow));
     if (!parent) return;
     const { run: id, step, token } = parent;
     const outcome: Outcome =
@@ -358,8 +388,6 @@ export class Coordinator {
     if (code?.isLive === true) this.#apply(live, { type: "codeLost", session: code.session });
     const error = { name: "CellLost", message: "the cell died", code: "CELL_LOST" };
     this.#apply(live, { type: "interrupted", where: "cell", error });
-    const { planned } = live.request;
-    if (planned && !live.run.state.plan) this.#apply(live, { type: "planned", ...planned });
   }
 
   #loaded(row: RunRow): Live | undefined {

@@ -1,14 +1,7 @@
 /** What the coordinator is given, asks of its surroundings, and tells of runs. */
 import type { Clock, Log, Random, Sql, Timers, ValueCodec } from "../../runtime/contract/index.ts";
 import type { Held, Plan, RunError } from "../builder/index.ts";
-import type {
-  Effect,
-  Ended,
-  HistoryEntry,
-  Pin,
-  RunEvent,
-  RunStatus,
-} from "../engine/model.ts";
+import type { Effect, Ended, HistoryEntry, Pin, RunEvent, RunStatus } from "../engine/model.ts";
 
 /** A run as its surroundings know it. Reports of another epoch are of a former opening. */
 export interface RunRef {
@@ -46,7 +39,13 @@ export interface Outside {
     namespace: string,
     workflow: string,
     revision: number,
-  ): { readonly form: "dag" | "code"; readonly timeoutMs?: number } | undefined;
+  ):
+    | {
+        readonly form: "dag" | "code";
+        readonly timeoutMs?: number;
+        readonly concurrency?: number;
+      }
+    | undefined;
   /** Carries an effect out; whatever comes of it comes as an event. */
   perform(run: RunHome, request: RunRequest, effect: OutwardEffect): void;
 }
@@ -88,6 +87,8 @@ export interface RunRequest {
   /** Routing revision: every name is resolved by it. */
   readonly revision: number;
   readonly timeoutMs?: number;
+  /** Runs of the workflow that may be under way at once; the others wait. Absent: no bound. */
+  readonly concurrency?: number;
   readonly chain?: readonly string[];
   /** The run that invoked it. */
   readonly parent?: { readonly run: string; readonly step: string; readonly token: number };

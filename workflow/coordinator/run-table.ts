@@ -78,6 +78,11 @@ export class RunTable {
     return this.#last;
   }
 
+  /** Number of the run that is inserted next. */
+  get next(): number {
+    return this.#last + 1;
+  }
+
   /** A run to be looked at: in memory, or made from its rows for whoever asked. */
   look(row: RunRow): { readonly request: RunRequest; readonly state: RunState } | undefined {
     const known = this.#live.get(row.number);

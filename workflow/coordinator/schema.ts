@@ -57,6 +57,15 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     ) WITHOUT ROWID`,
     `CREATE INDEX workflowKeysRun ON workflowKeys (run)`,
   ],
+  [
+    // How many runs of a workflow may be under way. Who waits has the status queued and is idle.
+    `CREATE TABLE workflowLimits (
+      namespace TEXT NOT NULL,
+      workflow TEXT NOT NULL,
+      runs INTEGER NOT NULL,
+      PRIMARY KEY (namespace, workflow)
+    ) WITHOUT ROWID`,
+  ],
 ];
 
 export interface RunRow {
@@ -125,8 +134,19 @@ export const STATEMENTS = {
   runLast: statement<[], { number: number | null }>(
     "SELECT max(number) AS number FROM workflowRuns",
   ),
-  runsOpen: statement<[], { number: number; dueAtMs: number | null; isBusy: number }>(
-    `SELECT number, dueAtMs, isBusy FROM workflowRuns WHERE endedAtMs IS NULL ORDER BY number`,
+  runsOpen: statement<
+    [],
+    {
+      number: number;
+      namespace: string;
+      workflow: string;
+      status: string;
+      dueAtMs: number | null;
+      isBusy: number;
+    }
+  >(
+    `SELECT number, namespace, workflow, status, dueAtMs, isBusy FROM workflowRuns
+     WHERE endedAtMs IS NULL ORDER BY number`,
   ),
   runsCounted: statement<
     [],
@@ -231,6 +251,17 @@ export const STATEMENTS = {
      VALUES (?, ?, ?, ?, ?, ?)`,
   ),
   keysDelete: statement<[run: number]>("DELETE FROM workflowKeys WHERE run = ?"),
+
+  limits: statement<[], { namespace: string; workflow: string; runs: number }>(
+    "SELECT namespace, workflow, runs FROM workflowLimits",
+  ),
+  limitPut: statement<[namespace: string, workflow: string, runs: number]>(
+    "INSERT OR REPLACE INTO workflowLimits (namespace, workflow, runs) VALUES (?, ?, ?)",
+  ),
+  limitDelete: statement<[namespace: string, workflow: string]>(
+    "DELETE FROM workflowLimits WHERE namespace = ? AND workflow = ?",
+  ),
+  limitsDelete: statement<[namespace: string]>("DELETE FROM workflowLimits WHERE namespace = ?"),
 } as const satisfies Record<string, Statement<never, unknown>>;
 
 /** A statement of a migration. */

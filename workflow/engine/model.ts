@@ -83,6 +83,8 @@ export interface Started extends Happened {
   readonly chain: readonly string[];
   /** Bounds the run; absent: none. */
   readonly timeoutMs?: number;
+  /** Begins when it is `admitted`: as many runs as the workflow may have are under way. */
+  readonly isQueued?: true;
 }
 
 /** An attempt's place: the step and the token under which it was dispatched. */
@@ -99,6 +101,8 @@ export type RunEvent =
       readonly pins: Readonly<Record<string, Pin>>;
     })
   | (Happened & { readonly type: "planFailed"; readonly error: RunError })
+  /** A queued run begins; `timeoutMs` counts from now. */
+  | (Happened & { readonly type: "admitted"; readonly timeoutMs?: number })
   | (Happened & AttemptRef & { readonly type: "settled"; readonly outcome: Outcome })
   | (Happened & {
       readonly type: "interrupted";
@@ -230,6 +234,7 @@ export type Effect =
 export interface HistoryEntry {
   readonly atMs: number;
   readonly type:
+    | "runQueued"
     | "runStarted"
     | "runPaused"
     | "runResumed"
@@ -414,6 +419,8 @@ export interface RunState {
   readonly input: Held;
   readonly chain: readonly string[];
   readonly startedAtMs: number;
+  /** Has not begun. */
+  isQueued?: true;
   deadlineMs?: number;
   plan?: Plan;
   pins: Record<string, Pin>;

@@ -46,7 +46,7 @@ export class Run implements StepOwner {
 
   /** The first event of every journal. */
   static begin(event: Started): { run: Run; effects: Effect[] } {
-    const { run: id, workflow, form, input, chain, timeoutMs, atMs } = event;
+    const { run: id, workflow, form, input, chain, timeoutMs, isQueued, atMs } = event;
     const state: RunState = {
       format: STATE_FORMAT,
       run: id,
@@ -55,7 +55,8 @@ export class Run implements StepOwner {
       input,
       chain,
       startedAtMs: atMs,
-      ...(timeoutMs !== undefined && { deadlineMs: atMs + timeoutMs }),
+      ...(isQueued && { isQueued }),
+      ...(timeoutMs !== undefined && !isQueued && { deadlineMs: atMs + timeoutMs }),
       pins: {},
       tokens: 0,
       batches: 0,
@@ -92,8 +93,8 @@ export class Run implements StepOwner {
 
   /** Something is in flight that ends with its process: after a restart it has to be told anew. */
   get isBusy(): boolean {
-    const { ended, form, plan, code, steps, ending } = this.state;
-    if (ended) return false;
+    const { ended, isQueued, form, plan, code, steps, ending } = this.state;
+    if (ended || isQueued) return false;
     if (code?.isLive === true || (form === "dag" && !plan && !ending)) return true;
     if (this.#hasAttempts) return true;
     for (const { phase } of steps.values()) if (phase === "held") return true;
@@ -101,10 +102,10 @@ export class Run implements StepOwner {
   }
 
   get status(): RunStatus {
-    const { ended, ending, pausedAtMs, steps, plan, form } = this.state;
+    const { ended, ending, pausedAtMs, steps, isQueued, plan, form } = this.state;
     if (ended) return ended.status;
     if (ending) return ending.phase === "undoing" ? "rollingBack" : "running";
-    if (form === "dag" && !plan) return "queued";
+    if (isQueued || (form === "dag" && !plan)) return "queued";
     if (pausedAtMs !== undefined) return this.#hasAttempts ? "pausing" : "paused";
     if (this.isBusy) return "running";
     for (const { phase } of steps.values()) if (phase !== "done") return "waiting";
@@ -126,8 +127,8 @@ export class Run implements StepOwner {
 
   /** What is under way, told anew: after a restart, before `interrupted` and `codeLost`. */
   recovery(): Effect[] {
-    const { batch, plan, form, ended, ending, deadlineMs } = this.state;
-    if (ended) return [];
+    const { batch, plan, form, ended, isQueued, ending, deadlineMs } = this.state;
+    if (ended || isQueued) return [];
     const effects = this.#steps.recovery();
     if (deadlineMs !== undefined) effects.push({ do: "setTimer", key: "", atMs: deadlineMs });
     if (batch) effects.push({ do: "hooks", batch: batch.id, calls: batch.calls });
@@ -184,12 +185,25 @@ export class Run implements StepOwner {
 
   #begin(event: Started): Effect[] {
     this.#turn.begin(event);
+    if (event.isQueued) this.#turn.note({ type: "runQueued" });
+    else this.#launch();
+    return this.#turn.effects;
+  }
+
+  #admitted({ timeoutMs, atMs }: EventOf<"admitted">): void {
+    const { state } = this;
+    if (!state.isQueued || state.ended) return;
+    delete state.isQueued;
+    if (timeoutMs !== undefined) state.deadlineMs = atMs + timeoutMs;
+    this.#launch();
+  }
+
+  #launch(): void {
     this.#turn.note({ type: "runStarted" });
     const { deadlineMs, form } = this.state;
     if (deadlineMs !== undefined) this.#turn.emit({ do: "setTimer", key: "", atMs: deadlineMs });
     if (form === "code") this.#code.begin();
     else this.#turn.emit({ do: "plan" });
-    return this.#turn.effects;
   }
 
   #take(event: RunEvent): void {
@@ -198,6 +212,8 @@ export class Run implements StepOwner {
         return undefined;
       case "planned":
         return this.#planned(event);
+      case "admitted":
+        return this.#admitted(event);
       case "planFailed":
         if (!this.state.plan) this.#ending.begin({ cause: "failed", error: event.error });
         return undefined;
@@ -349,7 +365,7 @@ export class Run implements StepOwner {
     delete state.pausedAtMs;
     this.#steps.resume(pausedMs);
     this.#turn.note({ type: "runResumed" });
-    if (state.form === "code") this.#code.resume();
+    if (state.form === "code" && !state.isQueued) this.#code.resume();
   }
 
   #terminate(rollback: boolean): void {
@@ -360,7 +376,8 @@ export class Run implements StepOwner {
 
   #restart({ from, pins }: EventOf<"restart">): void {
     const { state } = this;
-    if (!state.ended || state.isUndone || (state.form === "dag" && !state.plan)) {
+    const hasBegun = !state.isQueued && (state.form === "code" || state.plan !== undefined);
+    if (!state.ended || state.isUndone || !hasBegun) {
       this.#refuse("continue");
     }
     const place = from === undefined ? undefined : this.#dag.find(from);
