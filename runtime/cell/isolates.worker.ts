@@ -9,6 +9,7 @@
  */
 import { exports } from "cloudflare:workers";
 import {
+  type Bundle,
   type CallEnvelope,
   IsolaError,
   SCOPE_BINDING,
@@ -185,10 +186,11 @@ export class Isolates {
 
   async #load(key: string, call: CallEnvelope): Promise<LoadedIsolate> {
     const { ns, fn, v } = call;
-    const supply = await this.#supply.version(ns, fn, v);
+    const { supply, bundle } = await this.#supply.version(ns, fn, v);
     const code = (): Promise<WorkerLoaderWorkerCode> => this.#code(supply, call.sg);
+    if (supply.config.reuse === "call") this.#supply.keep(supply.bundleHash, bundle);
     // Fetched before the loader is asked (L1); the loader gets the result, not the work.
-    const first = await code();
+    const first = await this.#code(supply, call.sg, bundle);
     let fetched: WorkerLoaderWorkerCode | undefined = first;
     this.#loads += 1;
     const loaderId = `${key}#${this.#loads}`;
@@ -217,10 +219,14 @@ export class Isolates {
     return isolate;
   }
 
-  async #code(supply: VersionSupply, generation: number): Promise<WorkerLoaderWorkerCode> {
+  async #code(
+    supply: VersionSupply,
+    generation: number,
+    known?: Bundle,
+  ): Promise<WorkerLoaderWorkerCode> {
     const { namespace, name, version, config } = supply;
     const [bundle, secrets] = await Promise.all([
-      this.#supply.bundle(supply.bundleHash, config.reuse === "call"),
+      known ?? this.#supply.bundle(supply.bundleHash, config.reuse === "call"),
       config.secrets.length === 0 ? {} : this.#supply.secrets(namespace, name, version, generation),
     ]);
     return workerCode({

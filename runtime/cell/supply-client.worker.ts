@@ -5,8 +5,8 @@ import {
   type RoutingSnapshot,
   STORE_ROUTE,
   SUPPLY,
+  type SuppliedVersion,
   type TelemetryBatch,
-  type VersionSupply,
   parseErrorData,
 } from "../contract/index.ts";
 
@@ -26,7 +26,7 @@ export class SupplyClient {
     return this.#get(SUPPLY.snapshot, {});
   }
 
-  version(ns: string, fn: string, version: number): Promise<VersionSupply> {
+  version(ns: string, fn: string, version: number): Promise<SuppliedVersion> {
     return this.#get(SUPPLY.version, { ns, fn, v: String(version) });
   }
 
@@ -43,12 +43,14 @@ export class SupplyClient {
     const known = this.#bundles.get(hash);
     if (known) return known;
     const bundle = await this.#get<Bundle>(SUPPLY.bundle, { hash });
-    if (keep) {
-      const [oldest] = this.#bundles.keys();
-      if (this.#bundles.size >= KEPT_BUNDLES && oldest) this.#bundles.delete(oldest);
-      this.#bundles.set(hash, bundle);
-    }
+    if (keep) this.keep(hash, bundle);
     return bundle;
+  }
+
+  keep(hash: string, bundle: Bundle): void {
+    const [oldest] = this.#bundles.keys();
+    if (this.#bundles.size >= KEPT_BUNDLES && oldest) this.#bundles.delete(oldest);
+    this.#bundles.set(hash, bundle);
   }
 
   async tell(batch: TelemetryBatch): Promise<void> {

@@ -212,6 +212,7 @@ export {
   type ModuleKind,
   type BundleModule,
   type Bundle,
+  type SuppliedVersion,
   type VersionSupply,
 } from "./supply.ts";
 export {

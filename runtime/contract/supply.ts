@@ -10,7 +10,7 @@ import type { FunctionForm } from "./routing.ts";
 export const SUPPLY = {
   /** GET → `RoutingSnapshot` of the group. */
   snapshot: "/routing",
-  /** GET ?ns=&fn=&v= → `VersionSupply`. */
+  /** GET ?ns=&fn=&v= → `SuppliedVersion`. */
   version: "/version",
   /** GET ?ns=&fn=&v=&g= → JSON object of the secrets that the version names. */
   secrets: "/secrets",
@@ -51,4 +51,10 @@ export interface VersionSupply {
   /** Exported classes and objects besides the default, by name. */
   readonly entrypoints: readonly string[];
   readonly config: ResolvedConfig;
+}
+
+/** All that a first load needs, in one question. */
+export interface SuppliedVersion {
+  readonly supply: VersionSupply;
+  readonly bundle: Bundle;
 }

@@ -8,7 +8,7 @@
  *    version names it, also one that another deploy has just written.
  * B4 What is read is hashed again: a damaged bundle is refused, not run.
  */
-import { type Bundle, type Clock, IsolaError } from "../contract/index.ts";
+import { type Clock, IsolaError } from "../contract/index.ts";
 import { sha256Hex } from "../registry/index.ts";
 import type { RegistryClient } from "../registry/index.worker.ts";
 import { storageError } from "./storage-failure.ts";
@@ -68,15 +68,15 @@ export class BundleStore {
     return (this.#held.get(hash) ?? []).filter((untilMs) => untilMs > nowMs);
   }
 
-  /** Errors: `NOT_FOUND`, `DATA_CORRUPT` (B4). */
-  async get(hash: string): Promise<Bundle> {
+  /** JSON of a `Bundle`. Errors: `DATA_CORRUPT` (B4). */
+  async text(hash: string): Promise<string> {
     const response = HASH.test(hash) ? await this.#send(hash, { method: "GET" }) : undefined;
     if (!response?.ok) {
       throw damaged(hash, "no such file");
     }
     const text = await response.text();
     if ((await sha256Hex(text)) !== hash) throw damaged(hash, "other content than its name says");
-    return JSON.parse(text) as Bundle;
+    return text;
   }
 
   /** Removes those that no version names and no deploy holds. Never throws. */

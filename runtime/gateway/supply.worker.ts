@@ -60,11 +60,11 @@ async function answer(path: string, asked: SupplyRequest): Promise<Response> {
     case SUPPLY.snapshot:
       return Response.json(beginFeed(asked));
     case SUPPLY.version:
-      return Response.json(await asked.state.registry.read("versionSupply", versionKey(asked)));
+      return versionWithBundle(asked);
     case SUPPLY.secrets:
       return Response.json(await openSecrets(asked));
     case SUPPLY.bundle:
-      return Response.json(await readBundle(asked));
+      return asJson(await asked.state.bundles.text(asked.query.get("hash") ?? ""));
     case SUPPLY.telemetry:
       await absorb(asked);
       return new Response(null, { status: 204 });
@@ -116,9 +116,17 @@ async function openSecrets(asked: SupplyRequest): Promise<Record<string, string>
   return Object.fromEntries(await Promise.all(opened));
 }
 
+/** The bundle as it is stored: it is JSON, and nobody but the cell takes it apart. */
+async function versionWithBundle(asked: SupplyRequest): Promise<Response> {
+  const { registry, bundles } = asked.state;
+  const supply = await registry.read("versionSupply", versionKey(asked));
+  const bundle = await bundles.text(supply.bundleHash);
+  return asJson(`{"supply":${JSON.stringify(supply)},"bundle":${bundle}}`);
+}
+
 /** A bundle's name is the hash of its content: who knows it, was told it by a version. */
-async function readBundle({ state, query }: SupplyRequest): Promise<unknown> {
-  return state.bundles.get(query.get("hash") ?? "");
+function asJson(text: string): Response {
+  return new Response(text, { headers: { "content-type": "application/json" } });
 }
 
 async function absorb({ state, slot, request }: SupplyRequest): Promise<void> {
