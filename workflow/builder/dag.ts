@@ -32,9 +32,9 @@ import { refusePlan, shown } from "./refusals.ts";
 /** A function of the author that runs inside of the workflow's isolate: pure, may repeat. */
 export type Hook = (...values: readonly Dynamic[]) => unknown;
 
-export interface NodeOptions {
+export interface NodeOptions<T = unknown> {
   /** Makes one value of the results of the parents, which it gets by their ids. */
-  readonly aggregator?: (inputs: Dynamic) => unknown;
+  readonly aggregator?: (inputs: Dynamic) => T | Promise<T>;
 }
 
 export interface EdgeOptions {
@@ -55,6 +55,17 @@ export interface ForEachOptions {
   /** How many items run at once. @default all of them */
   readonly concurrency?: number;
 }
+
+/**
+ * The result of a function, by the type of the function or by itself: `apply<typeof classify>` and
+ * `apply<Branch>` say the same.
+ */
+export type ResultOf<Fn> = Fn extends (...values: never[]) => infer Result ? Awaited<Result> : Fn;
+
+/** What may be given to a function: its first parameter where the type of a function is known. */
+export type InputOf<Fn, Otherwise> = Fn extends (first: infer Input, ...rest: never[]) => unknown
+  ? Input
+  : Otherwise;
 
 /** Hooks of a definition as they are collected, and the DAGs that are being compiled. */
 interface Compilation {
@@ -92,14 +103,21 @@ export class DagNode<T = Dynamic> {
   #loopStart = 0;
 
   /** @internal nodes are made by `dag.node`. */
-  constructor(id: string, options: NodeOptions) {
+  constructor(id: string, options: NodeOptions<T>) {
     this.id = id;
     checkOptions(id, "node", options);
     this.#aggregator = options.aggregator && hookOf(id, "aggregator", options.aggregator as Hook);
   }
 
-  /** Calls a function with the value; its result is the value from here on. */
-  apply<Out = Dynamic>(fn: string, options: ApplyOptions<T, Out> = {}): DagNode<Out> {
+  /**
+   * Calls a function with the value; its result is the value from here on. With the function's
+   * type, `apply<typeof classify>("classify")`, the value must be what it takes.
+   */
+  apply<Fn = Dynamic>(
+    this: DagNode<InputOf<Fn, T>>,
+    fn: string,
+    options: ApplyOptions<T, ResultOf<Fn>> = {},
+  ): DagNode<ResultOf<Fn>> {
     const path = this.#path();
     checkOptions(path, "apply", options);
     checkThat(`${path}, apply`, fn, functionName);
@@ -112,7 +130,7 @@ export class DagNode<T = Dynamic> {
       ...attemptedPlan(path, options),
       ...httpPlan(options),
     };
-    return this.#add<Out>({ plan, hooks: { ...recovery(path, onFailure) } });
+    return this.#add<ResultOf<Fn>>({ plan, hooks: { ...recovery(path, onFailure) } });
   }
 
   /** Changes the value by a function of the definition: pure, may repeat. */
@@ -231,7 +249,7 @@ export class Dag {
   readonly #edges: { plan: EdgePlan; forwarder: Hook | undefined }[] = [];
 
   /** The node of that id, made if it is new; its options are given once. */
-  node<T = Dynamic>(id: string, options?: NodeOptions): DagNode<T> {
+  node<T = Dynamic>(id: string, options?: NodeOptions<T>): DagNode<T> {
     const existing = this.#vertices.get(id);
     if (existing === undefined) {
       const made = new DagNode<T>(checkId(id), options ?? {});
@@ -244,7 +262,7 @@ export class Dag {
   }
 
   /** The one node of a workflow of one node. */
-  syncNode<T = Dynamic>(options?: NodeOptions): DagNode<T> {
+  syncNode<T = Dynamic>(options?: NodeOptions<T>): DagNode<T> {
     return this.node<T>("sync", options);
   }
 
