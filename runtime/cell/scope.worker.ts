@@ -12,11 +12,13 @@ import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
 import {
   type CallScope,
   IsolaError,
+  type PackForm,
   type ScopeCallOptions,
   type ScopeCallResult,
   type ShimLine,
   type StoreResult,
   type StoreTarget,
+  type Unpacked,
   parseSuspectKey,
   suspectKey,
   toIsolaError,
@@ -24,6 +26,7 @@ import {
 import { storeOf } from "./call-store.worker.ts";
 import { type Cell, currentCell } from "./cell.worker.ts";
 import type { LiveCall } from "./live-calls.worker.ts";
+import { pack, unpack } from "./message-pack.ts";
 import { checkLines } from "./shim-report.ts";
 import { callFunction } from "./sub-call.worker.ts";
 
@@ -64,6 +67,21 @@ export class Scope extends WorkerEntrypoint<unknown, ScopeProps> {
     }
   }
 
+  pack(value: unknown, form: unknown): Uint8Array {
+    return pack(value, packForm(form));
+  }
+
+  /** What is thrown would lose its words on the way. */
+  unpack(octets: unknown, form: unknown): Unpacked {
+    try {
+      if (!(octets instanceof Uint8Array)) throw new TypeError("no octets");
+      return { ok: true, value: unpack(octets, packForm(form)) };
+    } catch (thrown) {
+      const found = thrown instanceof Error ? thrown.message : String(thrown);
+      return { ok: false, found: found.slice(0, 500) };
+    }
+  }
+
   /** Console lines of a call without an open scope, in flight or not: its last may come late. */
   say(callId: unknown, lines: unknown): void {
     const cell = currentCell();
@@ -86,6 +104,10 @@ export class Scope extends WorkerEntrypoint<unknown, ScopeProps> {
     }
     return { cell, live };
   }
+}
+
+function packForm(form: unknown): PackForm {
+  return form === "value" ? "value" : "msgpack";
 }
 
 function keyOf({ envelope }: LiveCall): string {

@@ -6,7 +6,6 @@
  * within the importing module's folder only, so each folder of the bundle gets an alias.
  */
 import { type Bundle, type BundleModule, isolateMark } from "../contract/index.ts";
-import msgpackCode from "./shim/msgpack.worker.ts?bundle";
 import shimCode from "./shim/entry.worker.ts?bundle";
 import sdkCode from "../sdk/index.ts?bundle";
 
@@ -32,11 +31,12 @@ export function workerCode(options: ProgramOptions): WorkerLoaderWorkerCode {
   const modules: LoaderModules = {
     "isola-main.js": { js: mainModule(options.bundle.main) },
     "isola-shim.js": { js: markedShim(options.mark) },
-    "isola-msgpack": { js: msgpackCode },
-    isola: { js: sdkCode },
   };
+  const usesSdk = options.bundle.modules.some(namesSdk);
+  if (usesSdk) modules["isola"] = { js: sdkCode };
   for (const module of options.bundle.modules) {
     modules[`app/${module.name}`] = loaderModule(module);
+    if (!usesSdk) continue;
     for (const [alias, depth] of aliasFolders(module.name)) {
       modules[alias] = { js: `export * from "${"../".repeat(depth)}isola";` };
     }
@@ -49,6 +49,11 @@ export function workerCode(options: ProgramOptions): WorkerLoaderWorkerCode {
     env: options.env,
     globalOutbound: options.outbound,
   };
+}
+
+/** Most functions take types of it only; workerd compiles whatever lies in an isolate, used or not. */
+function namesSdk({ kind, content }: BundleModule): boolean {
+  return (kind === "js" || kind === "cjs") && /["'`]isola["'`]/.test(content);
 }
 
 function mainModule(main: string): string {

@@ -137,6 +137,8 @@ export {
   type ThrownData,
   type RunResult,
   type ScopeCallResult,
+  type PackForm,
+  type Unpacked,
   type CallScope,
   type ScopeCallOptions,
 } from "./scope.ts";

@@ -17,6 +17,13 @@ export interface ShimLine {
   readonly text: string;
 }
 
+/** `msgpack`: what clients speak; `value`: a value of a call between functions, kept as it is. */
+export type PackForm = "msgpack" | "value";
+
+export type Unpacked =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly found: string };
+
 /** Content type of a value of a call between functions, where it leaves the cell. */
 export const VALUE_TYPE = "application/x-isola-value";
 

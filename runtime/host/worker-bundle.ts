@@ -72,7 +72,7 @@ function embedPlugin(root: string): Plugin {
           minifySyntax: true,
           minifyWhitespace: true,
           entryPoints: [args.path],
-          external: [...(options.external ?? []), "isola", "isola-msgpack"],
+          external: [...(options.external ?? []), "isola"],
         });
         const code = result.outputFiles?.[0]?.text ?? "";
         const watchFiles = Object.keys(result.metafile?.inputs ?? {}).map((f) => join(root, f));

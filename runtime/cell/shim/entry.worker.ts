@@ -167,9 +167,10 @@ class Invocation {
     if (isHttp || form === "rpc") {
       const method = new URL(request.url).pathname.slice(1);
       return writeResult(
-        await this.#callMethod(method, [await readInput(request, this.#isFromFunction)]),
+        await this.#callMethod(method, [await this.#readInput(request)]),
         request,
         this.#isFromFunction,
+        this.#call,
       );
     }
     const { pathname } = new URL(request.url);
@@ -181,10 +182,15 @@ class Invocation {
       });
     }
     return writeResult(
-      await this.#runData(await readInput(request, this.#isFromFunction)),
+      await this.#runData(await this.#readInput(request)),
       request,
       this.#isFromFunction,
+      this.#call,
     );
+  }
+
+  #readInput(request: Request): Promise<unknown> {
+    return readInput(request, this.#isFromFunction, this.#call);
   }
 
   async #answerHttp(request: Request): Promise<Response> {

@@ -1,15 +1,24 @@
 /** Input of a data function out of an HTTP request (INTERFACE §5). */
-import { IsolaError, LIMITS, VALUE_TYPE } from "../../contract/index.ts";
+import { IsolaError, LIMITS, type PackForm, VALUE_TYPE } from "../../contract/index.ts";
 
 /** Bytes of a body over the limit that are read all the same. */
 const DISCARD_MAX_BYTES = 128 * 1024 * 1024;
+
+/** Who can read MessagePack: the cell. */
+export interface Unpacker {
+  unpack(octets: Uint8Array, form: PackForm): Promise<unknown>;
+}
 
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]);
 
 /**
  * Decodes by content type. Errors: 405, `INPUT_MALFORMED`, `BODY_TOO_LARGE`, `MEDIA_UNSUPPORTED`.
  */
-export async function readInput(request: Request, isFromFunction: boolean): Promise<unknown> {
+export async function readInput(
+  request: Request,
+  isFromFunction: boolean,
+  codec: Unpacker,
+): Promise<unknown> {
   const { method } = request;
   if (!METHODS.has(method)) {
     throw new IsolaError("METHOD_NOT_ALLOWED", {
@@ -20,7 +29,9 @@ export async function readInput(request: Request, isFromFunction: boolean): Prom
   }
   if (method === "GET" || method === "HEAD") return readQuery(new URL(request.url));
   const [type = ""] = (request.headers.get("content-type") ?? "").split(";", 1);
-  return readBody(request, type.trim().toLowerCase(), isFromFunction);
+  const form = packFormOf(request, type.trim().toLowerCase(), isFromFunction);
+  if (form) return codec.unpack(await readBytes(request), form);
+  return readBody(request, type.trim().toLowerCase());
 }
 
 /** The query as an object; a name that stands twice is a list; undefined without a query. */
@@ -45,19 +56,15 @@ function readFields(fields: URLSearchParams): Record<string, string | string[]> 
   return some ? result : undefined;
 }
 
-async function readBody(request: Request, type: string, isFromFunction: boolean): Promise<unknown> {
+function packFormOf(request: Request, type: string, isFromFunction: boolean): PackForm | undefined {
+  if (type === "application/msgpack" || type === "application/x-msgpack") return "msgpack";
+  return isFromFunction && isValueType(request) ? "value" : undefined;
+}
+
+async function readBody(request: Request, type: string): Promise<unknown> {
   if (type === "application/json" || type.endsWith("+json")) {
     const text = decodeText(await readBytes(request));
     return parseJson(text);
-  }
-  if (type === "application/msgpack" || type === "application/x-msgpack") {
-    const bytes = await readBytes(request);
-    const { decode } = await import("isola-msgpack");
-    return malformedAs("MessagePack", () => decode(bytes));
-  }
-  if (isFromFunction && isValueType(request)) {
-    const { decodeValue } = await import("isola-msgpack");
-    return decodeValue(await readBytes(request));
   }
   if (type === "application/octet-stream") return readBytes(request);
   if (type.startsWith("text/")) return decodeText(await readBytes(request));

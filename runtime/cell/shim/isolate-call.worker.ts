@@ -11,10 +11,12 @@ import {
   IsolaError,
   LIMITS,
   type LogLevel,
+  type PackForm,
   type ScopeCallOptions,
   type ScopeCallResult,
   type ShimLine,
   type StoreTarget,
+  type Unpacked,
   findUncloneable,
   parseTraceparent,
 } from "../../contract/index.ts";
@@ -52,6 +54,9 @@ export interface ScopeStub {
     input: unknown,
     options: ScopeCallOptions,
   ): Promise<ScopeCallResult>;
+  /** MessagePack; needs no call in flight either. */
+  pack(value: unknown, form: PackForm): Promise<Uint8Array>;
+  unpack(octets: Uint8Array, form: PackForm): Promise<Unpacked>;
   /** Console lines without a scope: they need no call in flight. */
   say(callId: string, lines: readonly ShimLine[]): Promise<void>;
 }
@@ -177,6 +182,31 @@ export class IsolateCall implements Context {
     } catch (thrown) {
       if (String(thrown).includes(TOO_LARGE)) return tooLarge(name);
       throw thrown;
+    }
+  }
+
+  /** Errors: `INPUT_MALFORMED`. */
+  async unpack(octets: Uint8Array, form: PackForm): Promise<unknown> {
+    const unpacked = await this.#stub.unpack(octets, form);
+    if (unpacked.ok) return unpacked.value;
+    throw new IsolaError("INPUT_MALFORMED", {
+      attempted: "read the body as MessagePack",
+      found: unpacked.found,
+      required: "MessagePack, as its content type says",
+    });
+  }
+
+  /** Errors: `BODY_TOO_LARGE`. */
+  async pack(value: unknown, form: PackForm): Promise<Uint8Array<ArrayBuffer>> {
+    try {
+      return (await this.#stub.pack(value, form)) as Uint8Array<ArrayBuffer>;
+    } catch (thrown) {
+      if (!String(thrown).includes(TOO_LARGE)) throw thrown;
+      throw new IsolaError("BODY_TOO_LARGE", {
+        attempted: "answer in MessagePack",
+        found: "a result that is larger",
+        required: `at most ${LIMITS.callValueMaxBytes} bytes`,
+      });
     }
   }
 

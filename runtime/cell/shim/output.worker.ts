@@ -1,6 +1,17 @@
 /** Result of a data function as an HTTP response (INTERFACE §5). */
-import { IsolaError, VALUE_TYPE, encodeJson, findUncloneable } from "../../contract/index.ts";
+import {
+  IsolaError,
+  type PackForm,
+  VALUE_TYPE,
+  encodeJson,
+  findUncloneable,
+} from "../../contract/index.ts";
 import { NativeResponse } from "./natives.worker.ts";
+
+/** Who can write MessagePack: the cell. */
+export interface Packer {
+  pack(value: unknown, form: PackForm): Promise<Uint8Array<ArrayBuffer>>;
+}
 
 const MSGPACK = "application/msgpack";
 
@@ -9,6 +20,7 @@ export async function writeResult(
   result: unknown,
   request: Request,
   isFromFunction: boolean,
+  codec: Packer,
 ): Promise<Response> {
   if (result instanceof NativeResponse) return result;
   if (result === undefined) return new NativeResponse(null, { status: 204 });
@@ -16,8 +28,8 @@ export async function writeResult(
   const accept = request.headers.get("accept") ?? "";
   if (accept === VALUE_TYPE && isFromFunction) {
     checkWhole(result);
-    const { encodeValue } = await import("isola-msgpack");
-    return new NativeResponse(encodeValue(result), { headers: { "content-type": VALUE_TYPE } });
+    const octets = await codec.pack(result, "value");
+    return new NativeResponse(octets, { headers: { "content-type": VALUE_TYPE } });
   }
   if (result instanceof Uint8Array || result instanceof ArrayBuffer) {
     return new NativeResponse(result as Uint8Array<ArrayBuffer>, {
@@ -26,8 +38,8 @@ export async function writeResult(
   }
   if (accept.includes(MSGPACK)) {
     checkWhole(result);
-    const { encode } = await import("isola-msgpack");
-    return new NativeResponse(encode(result), { headers: { "content-type": MSGPACK } });
+    const octets = await codec.pack(result, "msgpack");
+    return new NativeResponse(octets, { headers: { "content-type": MSGPACK } });
   }
   return new NativeResponse(encodeJson(result), {
     headers: { "content-type": "application/json" },
