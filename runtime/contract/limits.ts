@@ -87,6 +87,8 @@ export const LIMITS = {
   secretsPerNamespace: 1_000,
   /** Tokens of one namespace. Beyond: `QUOTA_EXCEEDED`. */
   tokensPerNamespace: 1_000,
+  /** Schedules of one function. Beyond: `CONFIG_INVALID`. */
+  schedulesPerFunction: 100,
   /** Time that hourly usage is kept; older rows leave when the registry opens. */
   usageKeptMs: 90 * 24 * 60 * 60 * 1_000,
   /** Versions kept per function without traffic; older ones are collected. */
@@ -184,6 +186,8 @@ export const WORKFLOW_LIMITS = {
   deathsMax: 3,
   /** Steps of one code run. Beyond: the run fails with `QUOTA_EXCEEDED`. */
   codeMaxSteps: 25_000,
+  /** Sessions of code that may be lost one after the other, each soon after it began. */
+  codeLossesMax: 10,
   /** Id of a step in code, which is its kind, name and count. Beyond: `REQUEST_INVALID`. */
   stepNameMaxCharacters: 300,
   /** Hook calls that go to the workflow's isolate as one; beyond, they go in several calls. */

@@ -63,7 +63,8 @@ class Session implements StepApi {
   }
 
   async waitForEvent(name: string, type: string, timeoutMs = 60_000) {
-    return this.#call(this.#key("event", name), { op: "event", type, timeoutMs });
+    const event = await this.#call(this.#key("event", name), { op: "event", type, timeoutMs });
+    return (event as { readonly payload: unknown }).payload;
   }
 
   async invoke(name: string, workflow: string, params: unknown) {

@@ -170,6 +170,58 @@ describe("replays", () => {
   });
 });
 
+describe("sleeps until a time", () => {
+  const until: Code = async (step) => {
+    await step.sleep("past", -1).catch((error: Error) => step.do("caught", () => error.message));
+    return step.do("after", () => "after");
+  };
+
+  it("fail when it has passed, and can be caught", async () => {
+    const world = await ended(until);
+    expect(world.output).toBe("after");
+    expect([...world.ledger.keys()]).toContain("0-1/do:caught-1");
+  });
+
+  it("are over when it passed while the process was dead", async () => {
+    let forMs = 1_000;
+    const world = new WorkflowCodeWorld(async (step) => {
+      await step.sleep("until", forMs);
+      return step.do("after", () => "after");
+    });
+    await actUntil(world, () => world.history("stepStarted").includes("sleep:until-1"));
+    forMs = -5_000;
+    world.crash();
+    await world.finish();
+    expect(world.output).toBe("after");
+  });
+});
+
+describe("code that ends its process again and again", () => {
+  it("fails its run, once it was lost often without finishing a step", async () => {
+    const world = new WorkflowCodeWorld(async (step) => step.do("never", () => NEVER));
+    for (let lost = 0; lost < 20 && !world.run.state.ended; lost += 1) {
+      await world.settle();
+      world.crash();
+    }
+    await world.settle();
+    expect(world.run.state.ended?.error?.code).toBe("INSTANCE_LOST");
+    expect(world.left("runCode").length).toBe(11);
+  });
+
+  it("is innocent where its sessions last", async () => {
+    const world = new WorkflowCodeWorld(async (step) => {
+      await step.sleep("rest", 10_000_000);
+      return step.do("never", () => NEVER);
+    });
+    for (let lost = 1; lost < 20; lost += 1) {
+      await world.until(lost * 100_000);
+      world.crash();
+    }
+    await world.settle();
+    expect(world.run.state.ended).toBeUndefined();
+  });
+});
+
 describe("code that goes another way than its journal", () => {
   it("is stopped before anything new runs: a step renamed", async () => {
     const message = await diverged(async (step) => step.do("charge", () => 1));

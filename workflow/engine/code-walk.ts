@@ -9,6 +9,8 @@
  *    journal knows and has heard every outcome. So nothing that is new runs in code that went
  *    another way, and what is missing then is a divergence (`PLAN_DIVERGED`), by name.
  * C3 Without a session, waits go on; what is over wakes the code. Callbacks need a session.
+ * C4 A session that is lost soon after it began, again and again and without any progress, fails
+ *    the run: its code ends the process that it runs in.
  */
 import { WORKFLOW_LIMITS, assert, toIsolaError } from "../../runtime/contract/index.ts";
 import { type Held, type RunError, validateStepCall } from "../builder/index.ts";
@@ -18,6 +20,8 @@ import type { Steps } from "./steps.ts";
 import type { Turn } from "./turn.ts";
 
 const NOTHING: Held = { value: undefined };
+/** A session that lasts so long does not end its process by beginning. */
+const SHORT_SESSION_MS = 60_000;
 
 export class CodeWalk {
   readonly #turn: Turn;
@@ -33,6 +37,8 @@ export class CodeWalk {
   begin(): void {
     this.#turn.state.code = {
       session: 0,
+      sessionAtMs: 0,
+      losses: 0,
       isLive: false,
       called: new Set(),
       order: [],
@@ -47,11 +53,12 @@ export class CodeWalk {
     const code = this.#code();
     if (code.isLive || this.#turn.state.ended || this.#turn.state.pausedAtMs !== undefined) return;
     code.session += 1;
+    code.sessionAtMs = this.#turn.atMs;
     code.isLive = true;
     code.answered = 0;
     code.called.clear();
     code.held.clear();
-    this.#turn.emit({ do: "runCode", session: code.session });
+    this.#turn.emit({ do: "runCode", session: code.session, losses: code.losses });
   }
 
   called(event: RunEvent & { type: "stepCalled" }): void {
@@ -102,6 +109,7 @@ export class CodeWalk {
     step.phase = "done";
     step.outcome = outcome;
     code.order.push(step.id);
+    code.losses = 0;
     if (code.isLive) this.go();
     else this.wake();
   }
@@ -154,7 +162,15 @@ export class CodeWalk {
     const code = this.#code();
     if (event.session !== code.session || !code.isLive) return;
     code.isLive = false;
-    this.wake();
+    const isShort = this.#turn.atMs - code.sessionAtMs < SHORT_SESSION_MS;
+    code.losses = isShort ? code.losses + 1 : 0;
+    if (code.losses <= WORKFLOW_LIMITS.codeLossesMax) {
+      this.wake();
+      return;
+    }
+    const times = String(code.losses);
+    const message = `the code was lost ${times} times after it began, without finishing a step`;
+    this.#fail({ name: "WorkflowFatalError", message, code: "INSTANCE_LOST", isFinal: true });
   }
 
   /** After a pause. */
@@ -208,9 +224,13 @@ export class CodeWalk {
       this.#fail({ name: "WorkflowFatalError", message, code: "QUOTA_EXCEEDED", isFinal: true });
       return false;
     }
-    const step = this.#steps.add(id, operation, input);
-    this.#code().called.add(id);
-    this.#steps.launch(step);
+    const isPast = operation.op === "sleep" && (operation.forMs ?? 0) < 0;
+    const step = this.#steps.add(id, isPast ? { op: "sleep", forMs: 0 } : operation, input);
+    const code = this.#code();
+    code.called.add(id);
+    code.losses = 0;
+    if (isPast) this.completed(step, { ok: false, error: PAST });
+    else this.#steps.launch(step);
     return true;
   }
 
@@ -239,8 +259,19 @@ export class CodeWalk {
   }
 }
 
+/** Of a sleep until a time that has passed; one that was begun before it passed is over then. */
+const PAST: RunError = {
+  name: "Error",
+  message: "You can't sleep until a time in the past, time-traveler",
+};
+
 /** What is wrong with a call: it comes from an isolate that is not ours. */
-function callFault(id: string, operation: unknown): { message: string; code: string } | undefined {
+function callFault(
+  id: string,
+  asked: StepOperation,
+): { message: string; code: string } | undefined {
+  const isSleep = (asked as StepOperation | null)?.op === "sleep" && "forMs" in asked;
+  const operation = isSleep ? { ...asked, forMs: Math.max(Number(asked.forMs), 0) } : asked;
   if (id.length > WORKFLOW_LIMITS.stepNameMaxCharacters) {
     const message = `a step's name has ${String(id.length)} characters: ${id.slice(0, 40)}…`;
     return { message, code: "REQUEST_INVALID" };

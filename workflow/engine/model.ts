@@ -212,8 +212,8 @@ export type Effect =
   | (AttemptRef & { readonly do: "terminateChild"; readonly run: string })
   | { readonly do: "setTimer"; readonly key: string; readonly atMs: number }
   | { readonly do: "clearTimer"; readonly key: string }
-  /** Run the code from its beginning; it calls its steps again. */
-  | { readonly do: "runCode"; readonly session: number }
+  /** Run the code from its beginning, the later the more often it was lost; it calls its steps. */
+  | { readonly do: "runCode"; readonly session: number; readonly losses: number }
   /**
    * Answer a step call of the code: in order, and each after the code has gone as far as it gets
    * with the one before, so that races are decided again as they were.
@@ -399,6 +399,10 @@ export interface EndingState {
 export interface CodeState {
   /** Counts runs of the code; 0: never ran. */
   session: number;
+  /** When the session began. */
+  sessionAtMs: number;
+  /** Sessions in a row that were lost soon after they began, without progress. */
+  losses: number;
   isLive: boolean;
   /** Known steps that this session has called. */
   readonly called: Set<string>;

@@ -346,7 +346,8 @@ export class Run implements StepOwner {
     state.inboxIds.push(id);
     if (state.inboxIds.length > WORKFLOW_LIMITS.eventIdsKept) state.inboxIds.shift();
     this.#turn.note({ type: "eventReceived", names: [name] });
-    if (!this.#steps.signal(name, payload)) state.inbox.push({ name, payload });
+    const held = state.form === "code" ? withTime(payload, this.#turn.atMs) : payload;
+    if (!this.#steps.signal(name, held)) state.inbox.push({ name, payload: held });
   }
 
   #pause(): void {
@@ -411,4 +412,14 @@ export class Run implements StepOwner {
       found: `the status ${this.status}`,
     });
   }
+}
+
+/** Code hears when an event came, also when it waits later, and when it is replayed. */
+function withTime(payload: Held, atMs: number): Held {
+  return {
+    parts: [
+      ["payload", payload],
+      ["atMs", { value: atMs }],
+    ],
+  };
 }
