@@ -4,5 +4,13 @@ export { Run } from "./engine/run.ts";
 export { parseDoConfig, parseStepDuration, stepKey } from "./engine/step-config.ts";
 export { graphOfPlan, graphOfRun, toDot, toMermaid } from "./graph.ts";
 export type { RunHome, RunStore } from "./coordinator/model.ts";
-export type { Outside, OutwardEffect, RunRef, RunReport, RunRequest } from "./coordinator/model.ts";
+export type { CallbackStep } from "./coordinator/callbacks.ts";
+export type {
+  CallbackResult,
+  Outside,
+  OutwardEffect,
+  RunRef,
+  RunReport,
+  RunRequest,
+} from "./coordinator/model.ts";
 export type { Effect, Outcome, RunEvent } from "./engine/model.ts";

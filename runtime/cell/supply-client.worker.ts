@@ -1,6 +1,7 @@
 /** What a cell asks of the gateway: code, secrets, routing; and what it tells it. */
 import {
   type Bundle,
+  type CallbackTold,
   IsolaError,
   type RoutingSnapshot,
   STORE_ROUTE,
@@ -70,6 +71,18 @@ export class SupplyClient {
   /** An attempt of a run, wherever the gateway places it. */
   attempt(init: RequestInit): Promise<Response> {
     return this.#supply.fetch(BASE + SUPPLY.attempt, init);
+  }
+
+  /** What a callback says, signed. */
+  callback(init: RequestInit): Promise<Response> {
+    return this.#supply.fetch(BASE + SUPPLY.callback, init);
+  }
+
+  /** What became of a callback. */
+  async calledBack(told: CallbackTold): Promise<void> {
+    const init = { method: "POST", body: JSON.stringify(told) };
+    const response = await this.#supply.fetch(BASE + SUPPLY.calledBack, init);
+    await response.body?.cancel();
   }
 
   /** An operation on a job in another cell's shard. */

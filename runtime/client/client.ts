@@ -231,6 +231,11 @@ export class IsolaClient {
     },
   };
 
+  /** The key that signs what callbacks of runs say (INTERFACE §5). */
+  async callbackKey(): Promise<{ readonly key: string }> {
+    return this.#json({ attempted: "read the callback key", path: this.#path("callback-key") });
+  }
+
   readonly tokens = {
     list: async (): Promise<readonly TokenSummary[]> =>
       this.#items({ attempted: "list tokens", path: this.#path("tokens") }),

@@ -177,11 +177,17 @@ export {
   type ValueCodec,
 } from "./store-api.ts";
 export {
+  CALLBACK_KEY,
   RUN_BODY_MAX_BYTES,
+  SIGNATURE_HEADER,
   frame,
   unframe,
+  type CallbackAsked,
+  type CallbackText,
+  type CallbackTold,
   type RunAttempt,
   type RunAttempted,
+  type RunCallback,
   type RunFound,
   type RunInputHead,
   type RunOutputHead,

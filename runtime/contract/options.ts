@@ -92,7 +92,7 @@ const FUNCTION_VERBS = [
   "logs",
   "usage",
 ];
-const SECRET_VERBS = ["secret put", "secret list", "secret remove"];
+const SECRET_VERBS = ["secret put", "secret list", "secret remove", "secret callback-key"];
 const TOKEN_VERBS = ["token create", "token list", "token revoke"];
 const NAMESPACE_CHANGES = ["namespace create", "namespace update"];
 const NAMESPACE_VERBS = [...NAMESPACE_CHANGES, "namespace list", "namespace remove"];

@@ -7,9 +7,25 @@
  * under the status of its code.
  */
 import type { ErrorData } from "./errors.ts";
+import type { Egress } from "./function-config.ts";
 
 /** Octets of a request, and of an answer, that a run keeps. */
 export const RUN_BODY_MAX_BYTES = 512 * 1024;
+
+/**
+ * Of a request that tells a URL what came of a run: `t=<seconds>,v1=<hex>`, the HMAC-SHA256 under
+ * the namespace's key of `<seconds>.<X-Call-Id>.<X-Function-Status>.` and the body.
+ */
+export const SIGNATURE_HEADER = "x-isola-signature";
+/** Secret of the namespace whose value signs its callbacks. */
+export const CALLBACK_KEY = "ISOLA_CALLBACK_KEY";
+
+/** Who is told what came of a run. */
+export interface RunCallback {
+  readonly url: string;
+  /** Rules of the function: it may send nowhere else. */
+  readonly egress: Egress;
+}
 
 /** A request as the function gets it. */
 export interface RunInputHead {
@@ -41,6 +57,7 @@ export interface RunStart {
     readonly backoff: "constant" | "linear" | "exponential";
   };
   readonly key?: { readonly key: string; readonly digest: string };
+  readonly callback?: RunCallback;
   readonly request: RunInputHead;
 }
 
@@ -67,6 +84,27 @@ export interface RunAttempt {
 export type RunAttempted =
   | { readonly ok: true; readonly output: RunOutputHead }
   | { readonly ok: false; readonly error: ErrorData };
+
+/** Head of a question for a callback's text; the octets behind it are the body of `found`. */
+export interface CallbackAsked {
+  readonly found: RunFound;
+  readonly startedAtMs: number;
+  readonly endedAtMs: number;
+}
+
+/** Head of the answer; the octets are the callback's body. */
+export interface CallbackText {
+  readonly headers: readonly (readonly [name: string, value: string])[];
+}
+
+/** What became of a callback, for metrics and logs. */
+export interface CallbackTold {
+  readonly run: string;
+  readonly namespace: string;
+  readonly function: string;
+  readonly result: "delivered" | "failed" | "givenUp";
+  readonly text: string;
+}
 
 const LENGTH_BYTES = 4;
 

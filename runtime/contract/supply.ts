@@ -12,6 +12,11 @@ export const SUPPLY = {
   snapshot: "/routing",
   /** GET ?ns=&fn=&v= → `SuppliedVersion`. */
   version: "/version",
+  /**
+   * GET ?ns=&fn= and, for one that may be live no more, &v= → its `RouteTarget`: what a run has to
+   * know of a function whose routing its cell does not hold.
+   */
+  target: "/target",
   /** GET ?ns=&fn=&v=&g= → JSON object of the secrets that the version names. */
   secrets: "/secrets",
   /** GET ?hash= → the bundle: JSON of `Bundle`. */
@@ -22,6 +27,10 @@ export const SUPPLY = {
   call: "/call",
   /** POST: an attempt of a run (run-call.ts), placed like any call; answers its outcome. */
   attempt: "/attempt",
+  /** POST `CallbackAsked` → `CallbackText`: what a callback says, signed. */
+  callback: "/callback",
+  /** POST JSON of `CallbackTold` → 204. */
+  calledBack: "/called-back",
 } as const;
 
 export type ModuleKind = "js" | "cjs" | "text" | "json" | "wasm" | "data";

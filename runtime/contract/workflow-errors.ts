@@ -65,6 +65,13 @@ export const WORKFLOW_ERRORS = {
     "The idempotency key was used for another request.",
     "Use a new key for each request, and the same one only to repeat it.",
   ),
+  CALLBACK_DENIED: entry(
+    403,
+    false,
+    "caller",
+    "The function's egress rules do not allow the URL that was to be told of the result.",
+    "Name a public address that egress allows; private ones need --allow-private.",
+  ),
   ROLLBACK_MISSING: entry(
     500,
     false,

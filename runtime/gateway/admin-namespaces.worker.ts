@@ -20,6 +20,7 @@ import {
   noContent,
   readFields,
 } from "./admin-route.worker.ts";
+import { callbackKey } from "./callbacks.worker.ts";
 import { listJobs } from "./list-jobs.worker.ts";
 import {
   confidential,
@@ -201,6 +202,15 @@ export const SECRET_ROUTES: readonly AdminRoute[] = [
     needs: "read",
     handle: async ({ state, namespace }) =>
       items(await state.registry.read("secrets", { namespace })),
+  },
+  {
+    method: "GET",
+    path: "/callback-key",
+    needs: "deploy",
+    handle: async ({ state, namespace, background }) => {
+      await state.registry.read("namespace", { namespace });
+      return json({ key: await callbackKey(state, namespace, background) });
+    },
   },
   {
     method: "PUT",

@@ -15,6 +15,8 @@ export interface GatewaySettings {
   readonly cells?: number;
   /** Shards of runs and store jobs, fixed at first start. @default 1 */
   readonly shards?: number;
+  /** CIDRs that the operator lets functions call besides public addresses. @default none */
+  readonly allowPrivate?: readonly string[];
   /** Names besides addresses and localhost under which the admin listener is reached. */
   readonly adminHosts?: readonly string[];
   readonly version: string;

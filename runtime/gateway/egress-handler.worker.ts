@@ -5,7 +5,7 @@
  * network service behind INTERNET refuses addresses that are not public after it resolved them,
  * whatever is said here. Redirects go back to the caller, whose next request is checked anew.
  */
-import { type Egress, IsolaError, PRIVATE_PREFIX } from "../contract/index.ts";
+import { type Egress, IsolaError, PRIVATE_PREFIX, SIGNATURE_HEADER } from "../contract/index.ts";
 import { refuseTarget } from "./egress-policy.ts";
 
 export interface EgressEnv {
@@ -35,6 +35,14 @@ function endToEnd(from: Headers, keepsUpgrade: boolean): Headers {
   for (const name of [...HOP_BY_HOP, ...named, ...names]) {
     if (name !== "" && !(keepsUpgrade && name === "upgrade")) headers.delete(name);
   }
+  return headers;
+}
+
+/** A callback's signature goes out; cells let no function say it (outbound.worker.ts). */
+function outgoing(from: Headers, keepsUpgrade: boolean): Headers {
+  const headers = endToEnd(from, keepsUpgrade);
+  const signature = from.get(SIGNATURE_HEADER);
+  if (signature !== null) headers.set(SIGNATURE_HEADER, signature);
   return headers;
 }
 
@@ -71,7 +79,7 @@ async function passOn(request: Request, target: URL, env: EgressEnv): Promise<Re
   const upgrades = request.headers.get("upgrade")?.toLowerCase() === "websocket";
   const upstream = await env.INTERNET.fetch(target.href, {
     method: request.method,
-    headers: endToEnd(request.headers, upgrades),
+    headers: outgoing(request.headers, upgrades),
     body: request.body,
     redirect: "manual",
     // A caller that went away ends the call to the other side.

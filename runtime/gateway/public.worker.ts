@@ -15,7 +15,8 @@ import { errorResponse } from "./error-response.ts";
 import { type FunctionCall, callFunction } from "./function-call.worker.ts";
 import { type ResolvedPath, hostTarget, pathOf, resolvePath } from "./resolve-call.ts";
 import { discardRefused } from "./request-body.ts";
-import { answerRun, findRun, startRun } from "./runs.worker.ts";
+import { answerRun } from "./run-answer.worker.ts";
+import { findRun, startRun } from "./runs.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
 
 const ASYNC = "/async-function/";

@@ -8,30 +8,28 @@
 import {
   IsolaError,
   PRIVATE_PREFIX,
-  PUBLIC_HEADERS,
   RUN_BODY_MAX_BYTES,
   type RunFound,
   type RunInputHead,
   type RunQuestion,
   type RunStart,
   frame,
-  isErrorCode,
   newJobId,
   shardOfJob,
   toHex,
   unframe,
 } from "../contract/index.ts";
 import { type ShardBody, refusalOf, sendToShard, shardsOf, slotOf } from "./ask-shard.worker.ts";
-import { errorResponse } from "./error-response.ts";
+import { CALLBACK_HEADER, callbackOf } from "./callback-url.ts";
 import type { FunctionCall } from "./function-call.worker.ts";
 import { readBytes } from "./request-body.ts";
+import { pending } from "./run-answer.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
 import { sleep } from "./system-timers.worker.ts";
 
 /** How long a cell that restarts is waited for, and between two tries. */
 const PATIENCE_MS = 5_000;
 const PAUSE_MS = 200;
-const RUN_ID_HEADER = "x-run-id";
 const KEY_MAX_CHARACTERS = 256;
 const FRAME_TYPE = "application/octet-stream";
 
@@ -44,6 +42,7 @@ const OF_CONNECTION: ReadonlySet<string> = new Set([
   "keep-alive",
   "transfer-encoding",
   "upgrade",
+  CALLBACK_HEADER,
 ]);
 
 /** Begins a run of one step. Errors: `BODY_TOO_LARGE`, `KEY_REUSED`, `DISK_FULL`, … */
@@ -55,7 +54,8 @@ export async function startRun(
   const { namespace, name } = call.route;
   const attempted = `call ${name} asynchronously`;
   if (!state.bindings.host) throw notHere(attempted);
-  if (request.headers.has("x-callback-url")) throw noCallback(attempted);
+  const { allowPrivate = [] } = state.bindings.settings;
+  const callback = callbackOf(request.headers, name, call.target.egress, allowPrivate);
   const limit = { maxBytes: RUN_BODY_MAX_BYTES, attempted, code: "BODY_TOO_LARGE" } as const;
   const body = await readBytes(request, limit);
   const head = headOf(request, call);
@@ -68,6 +68,7 @@ export async function startRun(
     version: call.target.version,
     retry: call.target.retry,
     ...(key && { key }),
+    ...(callback && { callback }),
     request: head,
   };
   const question: RunQuestion = { shard, call: { op: "startRun" } };
@@ -92,22 +93,6 @@ export async function findRun(
   return { found: head as RunFound, body };
 }
 
-/** The function's answer; 202 while there is none. @throws IsolaError what the run failed with. */
-export function answerRun(found: RunFound, body: Uint8Array): Response {
-  const { id, status, output, error } = found;
-  const names = { [PUBLIC_HEADERS.callId]: id, [RUN_ID_HEADER]: id };
-  if (output) {
-    const headers = new Headers(output.headers.map(([name, value]) => [name, value]));
-    for (const [name, value] of Object.entries(names)) headers.set(name, value);
-    const isEmpty = [204, 205, 304].includes(output.status);
-    const bytes = isEmpty ? null : (body as Uint8Array<ArrayBuffer>);
-    return new Response(bytes, { status: output.status, headers });
-  }
-  if (error) return errorResponse(failure(found, error), { callId: id, headers: names });
-  if (status !== "terminated") return new Response(null, { status: 202, headers: pending(id) });
-  throw new IsolaError("RUN_STATE", { attempted: `read the run ${id}`, found: "terminated" });
-}
-
 /** Asks again while the cell is away, within a bound: the id makes a second start the first one. */
 async function ask(
   state: GatewayState,
@@ -127,23 +112,6 @@ async function ask(
       await sleep(PAUSE_MS);
     }
   }
-}
-
-function pending(id: string): Record<string, string> {
-  return {
-    [RUN_ID_HEADER]: id,
-    [PUBLIC_HEADERS.callId]: id,
-    location: `/runs/${id}`,
-    "retry-after": "1",
-    "cache-control": "no-store",
-  };
-}
-
-/** A function's own words are in its logs (INTERFACE §5). */
-function failure(run: RunFound, { code, message }: NonNullable<RunFound["error"]>): IsolaError {
-  const known = isErrorCode(code) ? code : "INTERNAL";
-  const found = known === "FUNCTION_ERROR" ? "an error inside of it" : message;
-  return new IsolaError(known, { attempted: `run ${run.function} (run ${run.id})`, found });
 }
 
 function headOf(request: Request, { url, prefix, hidesToken }: FunctionCall): RunInputHead {
@@ -205,14 +173,5 @@ function notHere(attempted: string): IsolaError {
     attempted,
     found: "the form of one Worker, which keeps no runs",
     required: "isola start",
-  });
-}
-
-function noCallback(attempted: string): IsolaError {
-  return new IsolaError("REQUEST_INVALID", {
-    attempted,
-    found: "the header X-Callback-Url",
-    required: "a call without one: callbacks are not there yet",
-    fix: "Fetch the result from the Location of the answer.",
   });
 }

@@ -13,6 +13,7 @@ import {
 } from "../contract/index.ts";
 import { importSealKey, namespaceNotFound, unsealSecret } from "../registry/index.ts";
 import { callFromCell } from "./call-from-cell.worker.ts";
+import { composeCallback, hearOfCallback } from "./callbacks.worker.ts";
 import { reportBug } from "./report-bug.worker.ts";
 import { readBytes } from "./request-body.ts";
 import { attemptFromCell } from "./run-attempt.worker.ts";
@@ -46,6 +47,9 @@ export async function handleSupply(
     if (url.pathname === SUPPLY.attempt) {
       return await attemptFromCell(request, slot, state, background);
     }
+    if (url.pathname === SUPPLY.callback)
+      return await composeCallback(request, slot, state, background);
+    if (url.pathname === SUPPLY.calledBack) return await hearOfCallback(request, slot, state);
     if (url.pathname === STORE_ROUTE) return await storeFromCell(request, slot, state);
     return await answer(url.pathname, { state, slot, request, query: url.searchParams });
   } catch (thrown) {

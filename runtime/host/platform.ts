@@ -395,6 +395,7 @@ class RunningPlatform {
           startedAtMs,
           otlpEndpoint,
           otlpHeaders,
+          allowPrivate: this.#options.allowPrivate ?? [],
           cells: this.#derived.cells,
           shards: this.#data.shards,
         } as const;

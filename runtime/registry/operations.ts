@@ -109,6 +109,8 @@ export interface Reads {
   versionSupply(input: VersionKey): VersionSupply;
   /** Sealed values of the secrets that the version names. */
   sealedSecrets(input: VersionKey): Record<string, string>;
+  /** Null if there is none. */
+  sealedSecret(input: Key): string | null;
   secrets(input: { namespace: string }): SecretSummary[];
   tokens(input: { namespace: string }): TokenSummary[];
   token(input: { id: string }): StoredToken | null;

@@ -78,6 +78,8 @@ export class RegistryCore {
     versions: functions.listVersions,
     versionSupply: functions.versionSupply,
     sealedSecrets: functions.secretsOfVersion,
+    sealedSecret: (db, { namespace, name }) =>
+      secrets.sealedSecrets(db, namespace, [name])[name] ?? null,
     secrets: secrets.listSecrets,
     tokens: namespaces.listTokens,
     token: namespaces.findToken,

@@ -9,7 +9,13 @@
  * then keeps every label set a second time. Its text is a page of ours (metrics-text.ts), checked
  * by reading it back with an independent parser.
  */
-import type { CallOutcome, CallRecord, ErrorCode, Verdict } from "../contract/index.ts";
+import type {
+  CallOutcome,
+  CallRecord,
+  CallbackTold,
+  ErrorCode,
+  Verdict,
+} from "../contract/index.ts";
 
 /** Upper bounds in milliseconds; the last bucket, +Inf, has none. */
 export const BUCKETS_MS: readonly number[] = [
@@ -93,6 +99,11 @@ export class PlatformSeries {
     MAX_BLOCK: 0,
     MEMORY_LIMIT: 0,
     CELL_LOST: 0,
+  };
+  readonly callbacks: Record<CallbackTold["result"], number> = {
+    delivered: 0,
+    failed: 0,
+    givenUp: 0,
   };
   readonly errors = new Map<ErrorCode, number>();
   readonly queue = newHistogram();

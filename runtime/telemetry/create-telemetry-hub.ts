@@ -1,6 +1,7 @@
 /** The hub: one entry per call on the hot path, everything else on demand. */
 import {
   type CallRecord,
+  type CallbackTold,
   type ErrorCode,
   type LogLine,
   type Span,
@@ -92,6 +93,10 @@ class Hub implements TelemetryHub {
 
   recordVerdict(verdict: Verdict): void {
     this.#platform.judge(verdict);
+  }
+
+  recordCallback(result: CallbackTold["result"]): void {
+    this.#platform.callbacks[result] += 1;
   }
 
   recordLogs(lines: readonly LogLine[]): void {

@@ -161,6 +161,12 @@ function writeCalls(writer: TextWriter, platform: PlatformSeries): void {
       "Versions convicted in the probation cell.",
       Object.entries(platform.convictions),
     ],
+    [
+      "isola_callbacks_total",
+      "result",
+      "Attempts to tell a URL what came of a run.",
+      Object.entries(platform.callbacks),
+    ],
   ];
   for (const [name, label, help, values] of counters) {
     writer.family(name, "counter", help);

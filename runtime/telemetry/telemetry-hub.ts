@@ -4,6 +4,7 @@
  */
 import type {
   CallRecord,
+  CallbackTold,
   CellInfo,
   CellStatus,
   Clock,
@@ -113,6 +114,9 @@ export interface TelemetryHub {
 
   /** The watchdog spoke. */
   recordVerdict(verdict: Verdict): void;
+
+  /** A cell tried to tell a URL what came of a run. */
+  recordCallback(result: CallbackTold["result"]): void;
 
   /** Lines and spans that the gateway itself vouches for. */
   recordLogs(lines: readonly LogLine[]): void;

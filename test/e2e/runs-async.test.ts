@@ -167,7 +167,7 @@ describe("what cannot be a run", () => {
     expect(await codes("/async-function/guarded")).toEqual([401, "TOKEN_MISSING"]);
     const large = { body: new Uint8Array(600_000) };
     expect(await codes("/async-function/add", large)).toEqual([413, "BODY_TOO_LARGE"]);
-    const callback = { headers: { "x-callback-url": "http://example.com" } };
+    const callback = { headers: { "x-callback-url": "nowhere" } };
     expect(await codes("/async-function/add", callback)).toEqual([400, "REQUEST_INVALID"]);
     const longKey = { headers: { "idempotency-key": "k".repeat(300) } };
     expect(await codes("/async-function/add", longKey)).toEqual([400, "REQUEST_INVALID"]);

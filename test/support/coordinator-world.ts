@@ -11,6 +11,7 @@ import { Coordinator, type Outcome, type Outside, type RunReport } from "../../w
 import { CommitLog } from "./commit-log.ts";
 import { type WorldFunction, seededRandom, valueOf } from "./workflow-world.ts";
 
+type CallbackResult = Parameters<Coordinator["calledBack"]>[1];
 type Perform = Parameters<Outside["perform"]>;
 type Ref = Perform[0];
 
@@ -27,6 +28,8 @@ export interface CoordinatorWorldOptions {
   readonly concurrency?: Readonly<Record<string, number>>;
   readonly seed?: number;
   readonly crashes?: readonly CrashAt[];
+  /** Answers a callback; undefined: never. */
+  readonly receiver?: (run: string, attempt: number) => CallbackResult | undefined;
   readonly options?: ConstructorParameters<typeof Coordinator>[1];
 }
 
@@ -63,7 +66,16 @@ export class CoordinatorWorld {
     this.coordinator = this.#open();
   }
 
-  start(id: string, workflow: string, input: unknown, key?: { key: string; digest: string }) {
+  start(
+    id: string,
+    workflow: string,
+    input: unknown,
+    key?: { key: string; digest: string },
+    more: {
+      readonly namespace?: string;
+      readonly callback?: { url: string; egress: "public" };
+    } = {},
+  ) {
     return this.coordinator.start({
       id,
       namespace: "default",
@@ -75,6 +87,7 @@ export class CoordinatorWorld {
       revision: 1,
       ...this.#limit(workflow),
       ...(key && { key }),
+      ...more,
     });
   }
 
@@ -255,6 +268,12 @@ export class CoordinatorWorld {
         return;
       case "ended":
         this.ends.push(run.id);
+        return;
+      case "callback":
+        this.#later(() => {
+          const result = this.options.receiver?.(run.id, effect.attempt);
+          if (result) this.coordinator.calledBack(run, result);
+        });
         return;
       default:
     }

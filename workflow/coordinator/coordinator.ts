@@ -14,9 +14,11 @@ import { validatePlan } from "../builder/index.ts";
 import type { Effect, RunEvent, Started } from "../engine/model.ts";
 import type { Outcome } from "../engine/model.ts";
 import { Run } from "../engine/run.ts";
+import { CALLBACK_DEFAULTS, type CallbackStep, Callbacks, callbackEntry } from "./callbacks.ts";
 import { DueQueue } from "./due-queue.ts";
 import type {
   Answer,
+  CallbackResult,
   CoordinatorOptions,
   CoordinatorSeams,
   HistoryPage,
@@ -42,6 +44,7 @@ const DEFAULTS: CoordinatorOptions = {
   keptRuns: 100_000,
   residentRuns: 1_000,
   snapshotEvents: 256,
+  ...CALLBACK_DEFAULTS,
 };
 /** Keys hold at least so long, and so do the runs that they name. */
 const KEPT_MIN_MS = DAY_MS;
@@ -73,6 +76,7 @@ export class Coordinator {
   readonly #reader: RunReader;
   readonly #dues = new DueQueue<number>();
   readonly #places: Places;
+  readonly #callbacks: Callbacks;
   #outgoing: Outgoing[] = [];
   #awaited = 0;
   /** Ended runs that have a row. */
@@ -90,6 +94,7 @@ export class Coordinator {
     sql.all(STATEMENTS.settingPut, "epoch", this.epoch);
     this.#table = new RunTable(sql, codec);
     this.#reader = new RunReader(sql, codec, this.#table);
+    this.#callbacks = new Callbacks(sql, this.#options);
     this.#ended = sql.all(STATEMENTS.runsEnded)[0]?.count ?? 0;
     this.#places = new Places(sql);
     for (const row of sql.all(STATEMENTS.runsOpen)) {
@@ -144,6 +149,18 @@ export class Coordinator {
     return this.#answer(undefined);
   }
 
+  /** What came of a callback; undefined if nobody is owed it any more. */
+  calledBack(ref: RunRef, result: CallbackResult): Answer<CallbackStep | undefined> {
+    const row = this.#table.row(ref.id);
+    if (!row || ref.epoch !== this.epoch) return this.#answer(undefined);
+    const stamp = this.#stamp();
+    const { number, namespace } = row;
+    const step = this.#callbacks.settled(number, namespace, result, stamp);
+    if (step) this.#table.note(number, callbackEntry(stamp.atMs, step, result));
+    this.#settle();
+    return this.#answer(step);
+  }
+
   /** The shard's timer fired: whatever is due. */
   wake(): void {
     const nowMs = this.#seams.clock.now();
@@ -185,6 +202,7 @@ export class Coordinator {
   endNamespace(namespace: string): Answer<number> {
     const rows = this.#seams.sql.all(STATEMENTS.runsOfNamespace, namespace);
     for (const { number, endedAtMs } of rows) {
+      this.#callbacks.drop(number);
       this.#forget(number);
       this.#dues.set(number, undefined);
       if (endedAtMs !== null) this.#ended -= 1;
@@ -235,6 +253,7 @@ export class Coordinator {
     const effects = live.run.apply(event);
     if (wasEnded && !live.run.state.ended) {
       this.#table.reopen(live);
+      this.#callbacks.drop(live.number);
       this.#places.known(live.namespace, live.request.workflow, live.number, false);
       this.#ended -= 1;
       this.#seams.store.begin(this.#home(live));
@@ -354,7 +373,9 @@ export class Coordinator {
   #end(live: Live): void {
     const { ended } = live.run.state;
     if (!ended) return;
-    this.#table.end(live, this.#seams.clock.now());
+    const nowMs = this.#seams.clock.now();
+    this.#table.end(live, nowMs);
+    if (live.request.callback) this.#callbacks.add(live.number, live.namespace, nowMs);
     this.#ended += 1;
     this.#dues.set(live.number, undefined);
     this.#seams.store.end(this.#home(live), ended);
@@ -412,6 +433,7 @@ export class Coordinator {
     for (let next = this.#next.shift(); next; next = this.#next.shift()) next();
     this.#table.evict(this.#options.residentRuns);
     if (this.#ended > this.#options.keptRuns) this.#delete(this.#surplus());
+    this.#callBack();
     this.#arm();
     const { log } = this.#seams;
     const last = this.#outgoing.at(-1);
@@ -426,6 +448,23 @@ export class Coordinator {
     );
   }
 
+  /** Callbacks that are due leave as everything does: behind a commit. */
+  #callBack(): void {
+    const { position } = this.#seams.log;
+    for (const { number, attempt } of this.#callbacks.launch(this.#seams.clock.now())) {
+      const [row] = this.#seams.sql.all(STATEMENTS.runByNumber, number);
+      if (!row) continue;
+      const { id, namespace, workflow } = row;
+      const request = this.#seams.codec.decode(row.request) as RunRequest;
+      const { callback } = request;
+      if (!callback) continue;
+      const effect = { do: "callback", callback, attempt } as const;
+      const { epoch } = this;
+      const ref = { id, namespace, epoch, workflow, durability: "step" } as const;
+      this.#outgoing.push({ position, ref, request, effect });
+    }
+  }
+
   #leave(): void {
     const { durable } = this.#seams.log;
     const leaving = this.#outgoing.filter(({ position }) => position <= durable);
@@ -438,7 +477,9 @@ export class Coordinator {
   #arm(): void {
     const oldest = this.#seams.sql.all(STATEMENTS.runOldestEnded)[0]?.endedAtMs;
     const expiryMs = typeof oldest === "number" ? oldest + this.#keptMs : undefined;
-    const times = [this.#dues.nextAtMs, expiryMs].filter((atMs) => atMs !== undefined);
+    const times = [this.#dues.nextAtMs, this.#callbacks.nextAtMs, expiryMs].filter(
+      (atMs) => atMs !== undefined,
+    );
     this.#seams.timers.wakeAt(times.length === 0 ? undefined : Math.min(...times));
   }
 
@@ -453,7 +494,10 @@ export class Coordinator {
   }
 
   #delete(runs: readonly { readonly number: number }[]): void {
-    for (const { number } of runs) this.#forget(number);
+    for (const { number } of runs) {
+      this.#callbacks.drop(number);
+      this.#forget(number);
+    }
     this.#ended -= runs.length;
   }
 

@@ -1,5 +1,13 @@
 /** What the coordinator is given, asks of its surroundings, and tells of runs. */
-import type { Clock, Log, Random, Sql, Timers, ValueCodec } from "../../runtime/contract/index.ts";
+import type {
+  Clock,
+  Egress,
+  Log,
+  Random,
+  Sql,
+  Timers,
+  ValueCodec,
+} from "../../runtime/contract/index.ts";
 import type { Held, Plan, RunError } from "../builder/index.ts";
 import type { Effect, Ended, HistoryEntry, Pin, RunEvent, RunStatus } from "../engine/model.ts";
 
@@ -31,7 +39,26 @@ export type OutwardEffect =
           | "parkCode";
       }
     >
-  | { readonly do: "ended"; readonly ended: Ended };
+  | { readonly do: "ended"; readonly ended: Ended }
+  /** Tell the URL what came of the run, answer `calledBack`. */
+  | { readonly do: "callback"; readonly callback: Callback; readonly attempt: number };
+
+/** Who is told what came of a run. */
+export interface Callback {
+  readonly url: string;
+  /** The rules of the function that the run is of: where it may send anything. */
+  readonly egress: Egress;
+}
+
+/** `retryAfterMs` is what the receiver asked for; a final failure is not tried again. */
+export type CallbackResult =
+  | { readonly ok: true }
+  | {
+      readonly ok: false;
+      readonly error: RunError;
+      readonly isFinal?: true;
+      readonly retryAfterMs?: number;
+    };
 
 export interface Outside {
   /** What a workflow is at that revision, from memory; undefined if there is none. */
@@ -94,6 +121,7 @@ export interface RunRequest {
   readonly parent?: { readonly run: string; readonly step: string; readonly token: number };
   /** A plan that needs no definition: an asynchronous call is a run of one step. */
   readonly planned?: { readonly plan: Plan; readonly pins: Readonly<Record<string, Pin>> };
+  readonly callback?: Callback;
 }
 
 export interface StartRequest extends RunRequest {
@@ -163,7 +191,15 @@ export interface RunFilter {
   readonly cursor?: string;
 }
 
-export interface CoordinatorOptions {
+export interface CallbackOptions {
+  /** Before the second attempt; doubled from attempt to attempt. */
+  readonly callbackDelayMs: number;
+  readonly callbackDelayMaxMs: number;
+  /** How long after the end of its run a callback is tried; less than its run is kept. */
+  readonly callbackLastsMs: number;
+}
+
+export interface CoordinatorOptions extends CallbackOptions {
   /** How long runs are kept after their end; at least a day. */
   readonly keptMs: number;
   /** How many ended runs are kept; those whose key is younger than a day are, anyway. */

@@ -142,6 +142,13 @@ export class RunTable {
     this.#sql.all(STATEMENTS.historyInsert, live.number, live.head, JSON.stringify(entries));
   }
 
+  /** One more line in the history of a run that has ended. */
+  note(number: number, entry: HistoryEntry): void {
+    const heads = this.#sql.all(STATEMENTS.heads, number, number).map(({ head }) => head ?? 0);
+    const sequence = Math.max(0, ...heads) + 1;
+    this.#sql.all(STATEMENTS.historyInsert, number, sequence, JSON.stringify([entry]));
+  }
+
   /** Brings the row up to date; while something is in flight it stays as it is. */
   update(live: Live): void {
     const { run, timers, written } = live;

@@ -66,7 +66,25 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       PRIMARY KEY (namespace, workflow)
     ) WITHOUT ROWID`,
   ],
+  [
+    // A callback that is owed: its run has ended. attempts: those that failed.
+    `CREATE TABLE workflowCallbacks (
+      run INTEGER PRIMARY KEY,
+      namespace TEXT NOT NULL,
+      endedAtMs INTEGER NOT NULL,
+      attempts INTEGER NOT NULL,
+      dueAtMs INTEGER NOT NULL
+    )`,
+  ],
 ];
+
+export interface CallbackRow {
+  readonly run: number;
+  readonly namespace: string;
+  readonly endedAtMs: number;
+  readonly attempts: number;
+  readonly dueAtMs: number;
+}
 
 export interface RunRow {
   readonly number: number;
@@ -202,10 +220,11 @@ export const STATEMENTS = {
   runsEnded: statement<[], { count: number }>(
     "SELECT count(*) AS count FROM workflowRuns WHERE endedAtMs IS NOT NULL",
   ),
-  /** Oldest ends first, without runs that a young key names. */
+  /** Oldest ends first, without runs that a young key names or whose callback is owed. */
   runsSurplus: statement<[keysSinceMs: number, limit: number], { number: number }>(
     `SELECT number FROM workflowRuns WHERE endedAtMs IS NOT NULL
        AND NOT EXISTS (SELECT 1 FROM workflowKeys WHERE run = number AND atMs > ?)
+       AND NOT EXISTS (SELECT 1 FROM workflowCallbacks WHERE run = number)
      ORDER BY endedAtMs LIMIT ?`,
   ),
   runOldestEnded: statement<[], { endedAtMs: number | null }>(
@@ -262,6 +281,17 @@ export const STATEMENTS = {
     "DELETE FROM workflowLimits WHERE namespace = ? AND workflow = ?",
   ),
   limitsDelete: statement<[namespace: string]>("DELETE FROM workflowLimits WHERE namespace = ?"),
+
+  callbacksOwed: statement<[], CallbackRow>(
+    "SELECT run, namespace, endedAtMs, attempts, dueAtMs FROM workflowCallbacks ORDER BY run",
+  ),
+  callbackPut: statement<
+    [run: number, namespace: string, endedAtMs: number, attempts: number, dueAtMs: number]
+  >(
+    `INSERT OR REPLACE INTO workflowCallbacks (run, namespace, endedAtMs, attempts, dueAtMs)
+     VALUES (?, ?, ?, ?, ?)`,
+  ),
+  callbackDelete: statement<[run: number]>("DELETE FROM workflowCallbacks WHERE run = ?"),
 } as const satisfies Record<string, Statement<never, unknown>>;
 
 /** A statement of a migration. */

@@ -251,7 +251,11 @@ export interface HistoryEntry {
     | "attemptInterrupted"
     | "branchesChosen"
     | "itemsSplit"
-    | "eventReceived";
+    | "eventReceived"
+    | "callbackDelivered"
+    /** It is tried again at `retryAtMs`. */
+    | "callbackFailed"
+    | "callbackGivenUp";
   readonly step?: string;
   /** What a step does, where it starts: `apply double`. */
   readonly what?: string;

@@ -8,22 +8,28 @@
  */
 import {
   IsolaError,
+  type RunCallback,
   type RunFound,
   type RunStart,
+  assert,
   systemClock,
   systemRandom,
 } from "../../contract/index.ts";
 import {
+  type CallbackResult,
   Coordinator,
   type OutwardEffect,
   type RunRef,
   type RunReport,
   type RunRequest,
 } from "../../../workflow/index.ts";
+import { currentCell } from "../cell.worker.ts";
 import type { CommitLog } from "../shard/commit-log.ts";
 import { ActorTimers } from "../shard/system-timers.worker.ts";
+import { warn } from "../stdout.worker.ts";
 import { decodeValue, encodeValue } from "../value-codec.ts";
 import { type CallInput, type CallOutput, attemptCall } from "./async-call.worker.ts";
+import { type CallbackContent, callBack } from "./callbacks.worker.ts";
 import type {
   Attempter,
   Attempters,
@@ -93,7 +99,7 @@ export class Runs implements RunsDesk {
 
   /** Errors: `KEY_REUSED`, `QUEUE_FULL`. */
   async start(start: RunStart, body: Uint8Array): Promise<{ readonly id: string }> {
-    const { id, namespace, function: name, version, retry, key, request } = start;
+    const { id, namespace, function: name, version, retry, key, callback, request } = start;
     if (this.#attempts.size >= ATTEMPTS_MAX || this.#bytes >= BYTES_MAX) throw tooMany(name);
     const { value, position } = this.#coordinator.start({
       id,
@@ -105,6 +111,7 @@ export class Runs implements RunsDesk {
       headers: {},
       revision: 0,
       ...(key && { key }),
+      ...(callback && { callback }),
       planned: {
         plan: {
           format: 1,
@@ -167,6 +174,7 @@ export class Runs implements RunsDesk {
       answerStep: nothing,
       parkCode: nothing,
       ended: nothing,
+      callback: (run, _request, effect) => void this.#callBack(run, effect.callback),
     };
   }
 
@@ -189,6 +197,31 @@ export class Runs implements RunsDesk {
     this.#attempts.delete(key);
     this.#bytes -= sizeBytes;
     this.report(run, report);
+  }
+
+  async #callBack(run: RunRef, callback: RunCallback): Promise<void> {
+    const cell = currentCell();
+    assert(cell !== undefined, "an actor lives in a cell");
+    const desk = {
+      content: (id: string) => this.#callbackContent(id),
+      calledBack: async (ref: RunRef, result: CallbackResult) => {
+        const { value, position } = this.#coordinator.calledBack(ref, result);
+        await this.#log.committed(position);
+        return value;
+      },
+    };
+    try {
+      await callBack(desk, cell, run, callback);
+    } catch (thrown) {
+      // It is owed until its row is gone: the next opening makes it again.
+      warn(`callback of ${run.id}: ${String(thrown)}`);
+    }
+  }
+
+  async #callbackContent(id: string): Promise<CallbackContent> {
+    const { value: found, body = new Uint8Array(0) } = await this.find(id);
+    const { startedAtMs = 0, endedAtMs = 0 } = this.#coordinator.find(id) ?? {};
+    return { asked: { found, startedAtMs, endedAtMs }, body };
   }
 
   #guarded(work: () => unknown): void {

@@ -1,4 +1,7 @@
-/** Secrets are written, listed by name and removed; no command ever shows a value. */
+/**
+ * Secrets are written, listed by name and removed. Of their values one alone is shown: the key that
+ * receivers of callbacks check them by.
+ */
 import { IsolaError, LIMITS } from "../../contract/index.ts";
 import { type Command, type CommandContext, required } from "../command.ts";
 import { readAll } from "../io.ts";
@@ -46,6 +49,14 @@ export const secretCommands: readonly Command[] = [
       const removed = required(name, "name");
       await context.client().secrets.remove(removed);
       context.show({ removed }, () => `removed secret ${removed}`);
+    },
+  },
+  {
+    name: "secret callback-key",
+    summary: "show the key that signs the callbacks of runs",
+    async run(context) {
+      const { key } = await context.client().callbackKey();
+      context.show({ key }, () => key);
     },
   },
 ];
