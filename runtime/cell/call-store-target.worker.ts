@@ -5,6 +5,7 @@
 import { RpcTarget } from "cloudflare:workers";
 import {
   IsolaError,
+  type LockResult,
   type StoreAnswers,
   type StoreCall,
   type StoreOpening,
@@ -66,7 +67,13 @@ export class CallStoreTarget extends RpcTarget implements StoreTarget {
     if (!ALLOWED.has(op as StoreOperationName)) return refused(notAllowed(op));
     if (call.op === "take") return this.#take(call, store);
     if (call.op === "endJob") return this.#end(call);
-    return this.#inner.run(call, value);
+    if (!isImmediate(call)) return this.#inner.run(call, value);
+    const ordinal = store.nextOrdinal();
+    const result = await this.#inner.run(call, value, ordinal);
+    // Who waits for a lock asks as often as it takes: another number of times in each attempt.
+    const isRefused = result.ok && call.op === "lock" && !(result.answer as LockResult).acquired;
+    if (isRefused) store.passOver(ordinal);
+    return result;
   }
 
   async read(bucket: string, key: string): Promise<StoreRead> {
@@ -75,12 +82,15 @@ export class CallStoreTarget extends RpcTarget implements StoreTarget {
   }
 
   async upload(call: StoreCall & { readonly op: "put" }): Promise<StoreUploadResult> {
-    if (!storeInUse(this.#callId)) return refused(callEnded());
+    const store = storeInUse(this.#callId);
+    if (!store) return refused(callEnded());
     if (call?.op !== "put") return refused(notAllowed(call?.op));
-    return this.#inner.upload(call);
+    if (!isImmediate(call)) return this.#inner.upload(call);
+    return this.#inner.upload(call, store.nextOrdinal());
   }
 
   async #take(call: StoreCall & { readonly op: "take" }, store: StoreOfCall): Promise<StoreResult> {
+    // Staged, where the call works for an attempt: then there is no lease.
     const result = await this.#inner.run({ ...call, leaseMs: store.leaseMs });
     if (!result.ok) return result;
     const { lease, found } = result.answer as StoreAnswers["take"];
@@ -104,6 +114,21 @@ export class CallStoreTarget extends RpcTarget implements StoreTarget {
       }),
     );
   }
+}
+
+const IMMEDIATE: ReadonlySet<StoreOperationName> = new Set([
+  "increment",
+  "getPut",
+  "compareAndSet",
+  "lock",
+  "unlock",
+]);
+
+/** It takes effect at once, in an attempt, too: each has a number (G2). */
+function isImmediate(call: StoreCall): boolean {
+  if (call.op !== "put") return IMMEDIATE.has(call.op);
+  const { ifAbsent, ifPresent, ifVersion } = call.options ?? {};
+  return ifAbsent === true || ifPresent === true || ifVersion !== undefined;
 }
 
 /** Answers everything with one refusal. */

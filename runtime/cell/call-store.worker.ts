@@ -8,6 +8,8 @@
  * T2 What a call took is decided once, when the call settles: it is gone before an answer without
  *    an error leaves, and back otherwise; what cannot be made to go is an error of the call. What
  *    a called function took becomes its caller's with its answer: one outcome for the whole tree.
+ *    Of an attempt of a run nothing of this is done here: its shard stages what it takes and puts,
+ *    also under calls that it makes, and decides it with the step (runs/run-store.ts).
  * T3 Namespace, call and job come from the call in flight, never from tenant code; after the call
  *    has ended its scope reaches nothing.
  */
@@ -19,11 +21,14 @@ import {
   IsolaError,
   LIMITS,
   STORE_LIMITS,
+  type CallEnvelope,
   type StoreAnswers,
+  type StoreAttempt,
   type StoreJobRequest,
   type StoreOpening,
   type StoreResult,
   type StoreTarget,
+  callUnder,
   newJobId,
   shardOfJob,
 } from "../contract/index.ts";
@@ -57,8 +62,10 @@ class CallJob {
   isEnded = false;
 
   constructor(cell: Cell, { envelope }: LiveCall) {
-    this.id = envelope.sj ?? `${String(shardFor(cell, envelope.id))}-${envelope.id}`;
-    this.isForeign = envelope.sj !== undefined;
+    // Of an attempt the job of its run, which ends with the run.
+    const shared = envelope.rs?.run ?? envelope.sj;
+    this.id = shared ?? `${String(shardFor(cell, envelope.id))}-${envelope.id}`;
+    this.isForeign = shared !== undefined;
     this.namespace = envelope.ns;
     this.name = envelope.fn;
   }
@@ -70,6 +77,8 @@ class CallJob {
 
 class CallStore implements StoreOfCall {
   readonly job: CallJob;
+  /** It works for an attempt of a run: what it writes is staged with that (G2). */
+  readonly attempt: StoreAttempt | undefined;
   readonly #cell: Cell;
   readonly #live: LiveCall;
   #takes: Take[] = [];
@@ -79,11 +88,14 @@ class CallStore implements StoreOfCall {
   #isStreamed = false;
   #isAnswered = false;
   #isOver = false;
+  #ordinal = 0;
 
   constructor(cell: Cell, live: LiveCall) {
     this.#cell = cell;
     this.#live = live;
-    this.job = live.caller ? storeOf(cell, live.caller).job : new CallJob(cell, live);
+    const caller = live.caller && storeOf(cell, live.caller);
+    this.job = caller?.job ?? new CallJob(cell, live);
+    this.attempt = caller?.attempt ? callUnder(caller.attempt, live.number) : live.envelope.rs;
     if (!live.hasLeft) return;
     // First used after the answer: what still works then says so before.
     this.#isAnswered = true;
@@ -112,6 +124,7 @@ class CallStore implements StoreOfCall {
     const id = typeof jobId === "string" ? jobId : this.job.id;
     const { envelope } = this.#live;
     const opening = { namespace: envelope.ns, job: id, callId: envelope.id };
+    if (isOwn && this.attempt) return reach(this.#cell, { ...opening, attempt: this.attempt });
     if (!isOwn || this.job.isForeign || this.job.isMade) return reach(this.#cell, opening);
     this.job.isUsed = true;
     const target = await reach(this.#cell, { ...opening, create: this.job.request });
@@ -140,8 +153,9 @@ class CallStore implements StoreOfCall {
     });
   }
 
-  /** Makes the job before a call that is placed elsewhere can use it (T1). */
+  /** Makes the job before a call that is placed elsewhere can use it (T1); runs make theirs. */
   async prepare(): Promise<void> {
+    if (this.attempt) return;
     const target = await this.open(undefined);
     await target.run({ op: "job" });
   }
@@ -157,6 +171,15 @@ class CallStore implements StoreOfCall {
     if (!this.isOpen) return false;
     this.#takes.push(take);
     return true;
+  }
+
+  nextOrdinal(): number {
+    this.#ordinal += 1;
+    return this.#ordinal;
+  }
+
+  passOver(ordinal: number): void {
+    if (ordinal === this.#ordinal) this.#ordinal -= 1;
   }
 
   hold(): void {
@@ -297,12 +320,23 @@ function watched(answer: Response, body: ReadableStream, store: StoreOfCall): Re
   return new Response(readable, answer);
 }
 
-/** The job that a call placed elsewhere shares; made before, so that only this cell makes it. */
-export async function sharedJob(cell: Cell, live: LiveCall): Promise<string | undefined> {
-  if (cell.bindings.shards.count === 0) return undefined;
-  const store = storeOf(cell, live);
+/**
+ * What a call placed elsewhere has of its caller's job: the job, made before, so that only this
+ * cell makes it; or the attempt that both work for.
+ */
+export async function sharedStore(
+  cell: Cell,
+  caller: LiveCall,
+): Promise<Pick<CallEnvelope, "sj" | "rs">> {
+  if (cell.bindings.shards.count === 0) return {};
+  const store = storeOf(cell, caller);
+  const { job, attempt } = store;
+  if (attempt) {
+    caller.callsMade += 1;
+    return { rs: { run: job.id, ...callUnder(attempt, caller.callsMade) } };
+  }
   await store.prepare();
-  return store.job.id;
+  return { sj: job.id };
 }
 
 /** Ends what was held for longer than its bound; its invocation was dropped in silence. */

@@ -30,6 +30,10 @@ export interface StoreOfCall {
   readonly leaseMs: number;
   /** False: the call settled meanwhile, and nobody will decide the take. */
   took(take: Take): boolean;
+  /** Counts its immediate operations (G2). */
+  nextOrdinal(): number;
+  /** What had that number changed nothing; it need not come in the next attempt. */
+  passOver(ordinal: number): void;
   /** Its `waitUntil` goes on after the answer, within a bound; `release` ends it. */
   hold(): void;
   /** Its answer is a stream that may read from the store; `release` ends it. */
@@ -54,6 +58,8 @@ export class LiveCall {
   /** Resolves with the reason when the call is to end; never rejects. */
   readonly end: Promise<EndReason>;
   readonly caller: LiveCall | undefined;
+  /** Which of its caller's calls it is. */
+  number = 0;
   /** Counts while the invocation of a call between functions is there. */
   beats = 0;
   /** As the last sweep saw it, and how often it found no beat since. */
@@ -68,6 +74,8 @@ export class LiveCall {
   hasLeft = false;
   /** It has answered, and said that its `waitUntil` goes on. */
   isWorking = false;
+  /** How many calls it has made so far. */
+  callsMade = 0;
   /** Calls made by this one that have not left; most calls make none. */
   calls: Set<LiveCall> | undefined;
   readonly #end: (reason: EndReason) => void;
@@ -129,6 +137,8 @@ export class LiveCalls {
     call.text = text;
     this.#calls.set(envelope.id, call);
     if (caller) {
+      caller.callsMade += 1;
+      call.number = caller.callsMade;
       (caller.calls ??= new Set()).add(call);
       this.sweep(startedAtMs);
     } else this.lookedAtMs = startedAtMs;

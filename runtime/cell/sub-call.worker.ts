@@ -27,7 +27,7 @@ import {
   pickTarget,
   suspectKey,
 } from "../contract/index.ts";
-import { settleResult, sharedJob } from "./call-store.worker.ts";
+import { settleResult, sharedStore } from "./call-store.worker.ts";
 import type { Cell } from "./cell.worker.ts";
 import { forwardCall } from "./forward-call.worker.ts";
 import { endAfterGrace } from "./http-call.worker.ts";
@@ -82,8 +82,7 @@ async function forwarded(
   cell: Cell,
   { envelope, target, caller, request }: Work,
 ): Promise<DrivenResult> {
-  const job = await sharedJob(cell, caller);
-  const shared = job === undefined ? envelope : { ...envelope, sj: job };
+  const shared = { ...envelope, ...(await sharedStore(cell, caller)) };
   const result = await forwardCall(cell, shared, target, request);
   return { result: { ...result, logs: [] }, cold: false, loadMs: 0 };
 }

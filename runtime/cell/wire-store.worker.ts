@@ -30,7 +30,12 @@ import { decodeValue, encodeValue } from "./value-codec.ts";
 /** Operations that have their value beside them. */
 const WITH_VALUE: ReadonlySet<StoreOperationName> = new Set(["put", "getPut", "compareAndSet"]);
 
-type Body = Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
+interface Sending {
+  readonly body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
+  readonly type?: string;
+  readonly ordinal?: number | undefined;
+  readonly signal?: AbortSignal;
+}
 
 export class WireStore implements StoreTarget {
   readonly #supply: SupplyClient;
@@ -47,40 +52,49 @@ export class WireStore implements StoreTarget {
   async create(): Promise<ErrorData | undefined> {
     const { create } = this.#opening;
     if (!create) return undefined;
-    const result = await this.#send({ op: "createJob", ...create }, null, undefined);
+    const result = await this.#send({ op: "createJob", ...create });
     return result.ok ? undefined : result.error;
   }
 
-  async run(call: StoreCall, value?: unknown): Promise<StoreResult> {
-    if (!WITH_VALUE.has(call.op)) return this.#send(call, null, undefined);
+  async run(call: StoreCall, value?: unknown, ordinal?: number): Promise<StoreResult> {
+    if (!WITH_VALUE.has(call.op)) return this.#send(call, { body: null, ordinal });
     const octets = octetsOf(value);
-    if (octets) return this.#send(call, octets, "application/octet-stream");
-    return this.#send(call, encodeValue(value), VALUE_TYPE);
+    const type = octets ? "application/octet-stream" : VALUE_TYPE;
+    return this.#send(call, { body: octets ?? encodeValue(value), type, ordinal });
   }
 
   read(bucket: string, key: string): Promise<StoreRead> {
     return this.run({ op: "get", bucket, key, brief: true });
   }
 
-  async upload(call: StoreCall & { readonly op: "put" }): Promise<StoreUploadResult> {
+  async upload(
+    call: StoreCall & { readonly op: "put" },
+    ordinal?: number,
+  ): Promise<StoreUploadResult> {
     const { readable, writable } =
       call.sizeBytes === undefined
         ? new IdentityTransformStream()
         : new FixedLengthStream(call.sizeBytes);
     const controller = new AbortController();
     const type = "application/octet-stream";
-    const answer = this.#send(call, readable, type, controller.signal);
+    const { signal } = controller;
+    const answer = this.#send(call, { body: readable, type, ordinal, signal });
     return { ok: true, upload: new WireUpload(writable.getWriter(), answer, controller) };
   }
 
   async #send(
     call: StoreCall,
-    body: Body,
-    type: string | undefined,
-    signal?: AbortSignal,
+    { body, type, ordinal, signal }: Sending = { body: null },
   ): Promise<StoreResult> {
-    const { namespace, job } = this.#opening;
-    const request: StoreRequest = { shard: this.#shard, namespace, job, call };
+    const { namespace, job, attempt } = this.#opening;
+    const request: StoreRequest = {
+      shard: this.#shard,
+      namespace,
+      job,
+      call,
+      ...(attempt && { attempt }),
+      ...(ordinal !== undefined && { ordinal }),
+    };
     try {
       const response = await this.#supply.store({
         method: "POST",

@@ -7,6 +7,7 @@
  * that a client or a tenant writes under `x-isola-` gets through.
  */
 import type { ErrorCode } from "./errors.ts";
+import type { StoreAttempt } from "./store-attempt.ts";
 
 /** Between gateway and cell, set and read by workerd (`cfBlobHeader`): JSON of a `CallEnvelope`. */
 export const CALL_HEADER = "x-isola-call";
@@ -54,6 +55,13 @@ export interface CallEnvelope {
   readonly mb: number;
   /** Store job of the outermost call, where a call between functions left its cell. */
   readonly sj?: string;
+  /** It is an attempt of a run's step, or a call under one that left its cell. */
+  readonly rs?: RunStepRef;
+}
+
+/** The attempt of a step that a call is; its store job has the id of the run. */
+export interface RunStepRef extends StoreAttempt {
+  readonly run: string;
 }
 
 /** What the cell says of a call, beside the tenant's own response. */

@@ -214,6 +214,7 @@ export {
   type StoreUploadResult,
   type StoreUploadTarget,
 } from "./store-call.ts";
+export { type StoreAttempt, callUnder } from "./store-attempt.ts";
 export { DEFAULT_BUCKET, lockNameOf, newJobId, shardOfJob, slotOfShard } from "./store-names.ts";
 export {
   SUPPLY,

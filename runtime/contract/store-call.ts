@@ -11,6 +11,7 @@
  */
 import type { DiskReport } from "./control.ts";
 import type { ErrorData } from "./errors.ts";
+import type { StoreAttempt } from "./store-attempt.ts";
 import type { RunFound, RunStart } from "./run-call.ts";
 import type {
   ListOptions,
@@ -132,6 +133,10 @@ export interface StoreRequest {
   /** `<shard>-<random>`; empty for `jobs`, `usage` and `endNamespace`. */
   readonly job: string;
   readonly call: StoreCall;
+  /** Of a run's job: the attempt that asks. */
+  readonly attempt?: StoreAttempt;
+  /** Which immediate operation of its call it is. */
+  readonly ordinal?: number;
 }
 
 /**
@@ -142,16 +147,17 @@ export interface StoreRequest {
 export interface StoreTarget {
   /**
    * Octets above `STORE_LIMITS.inlineReadMaxBytes` are answered by a reader; a structured value
-   * always rides on the answer.
+   * always rides on the answer. `ordinal` counts the immediate operations of a call under an
+   * attempt, so that a repeated attempt gets the recorded answer (G2).
    */
-  run(call: StoreCall, value?: unknown): Promise<StoreResult>;
+  run(call: StoreCall, value?: unknown, ordinal?: number): Promise<StoreResult>;
   /**
    * An object whole: small octets that are at hand with nothing around them, which saves a fifth
    * of the operation; anything else as `run` answers a `get`.
    */
   read(bucket: string, key: string): Promise<StoreRead>;
   /** An object that arrives in chunks; `finish` puts it. */
-  upload(call: StoreCall & { readonly op: "put" }): Promise<StoreUploadResult>;
+  upload(call: StoreCall & { readonly op: "put" }, ordinal?: number): Promise<StoreUploadResult>;
 }
 
 /** Opens a job for one call; see `ShardActor`. */
@@ -160,6 +166,8 @@ export interface StoreOpening {
   readonly job: string;
   /** The call that uses it, with what functions may; absent: the platform itself. */
   readonly callId?: string;
+  /** The job of a run, as an attempt of its uses it; it is made if it is not there. */
+  readonly attempt?: StoreAttempt;
   /** Creates the job if it is not there: the job of a call. */
   readonly create?: Omit<StoreJobRequest, "id" | "namespace">;
 }

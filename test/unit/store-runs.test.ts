@@ -15,6 +15,8 @@ const REQUEST: StoreJobRequest = {
   workflow: "orders",
 };
 
+const at = (call: string, ordinal: number) => ({ step: stepOfCall("a/0", call), ordinal });
+
 function opened(): StoreWorld {
   const world = new StoreWorld();
   world.store.createJob(REQUEST);
@@ -41,7 +43,6 @@ describe("an attempt", () => {
     const world = opened();
     for (const attempt of [1, 2]) {
       const session = world.store.attempt(NAMESPACE, JOB, "a/0", true);
-      const at = (call: string, ordinal: number) => ({ step: stepOfCall("a/0", call), ordinal });
       expect((await session.increment(B, "n", {}, at("", 1))).value).toBe(1);
       // Two calls, heard in another order the second time.
       const calls = attempt === 1 ? ["1", "2"] : ["2", "1"];

@@ -2,7 +2,13 @@
  * Who carries out the effects of runs. An effect leaves after the commit that it depends on, and
  * may be told twice after a crash; what came of it is reported, never returned.
  */
-import type { OutwardEffect, RunRef, RunReport, RunRequest } from "../../../workflow/index.ts";
+import type {
+  OutwardEffect,
+  RunHome,
+  RunRef,
+  RunReport,
+  RunRequest,
+} from "../../../workflow/index.ts";
 
 export type EffectOf<Do extends OutwardEffect["do"]> = Extract<OutwardEffect, { readonly do: Do }>;
 
@@ -10,7 +16,7 @@ export type Dispatch = EffectOf<"dispatch">;
 
 /** Never throws: what goes wrong is a report. */
 export type Performer<Do extends OutwardEffect["do"]> = (
-  run: RunRef,
+  run: RunHome,
   request: RunRequest,
   effect: EffectOf<Do>,
 ) => void;
@@ -23,7 +29,7 @@ export type Performers = { readonly [Do in OutwardEffect["do"]]: Performer<Do> }
  * rejects. @param signal the attempt is to end; its answer is waited for all the same.
  */
 export type Attempter = (
-  run: RunRef,
+  run: RunHome,
   request: RunRequest,
   effect: Dispatch,
   signal: AbortSignal,

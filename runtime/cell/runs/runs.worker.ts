@@ -19,6 +19,7 @@ import {
   type CallbackResult,
   Coordinator,
   type OutwardEffect,
+  type RunHome,
   type RunRef,
   type RunReport,
   type RunRequest,
@@ -30,6 +31,8 @@ import { warn } from "../stdout.worker.ts";
 import { decodeValue, encodeValue } from "../value-codec.ts";
 import { type CallInput, type CallOutput, attemptCall } from "./async-call.worker.ts";
 import { type CallbackContent, callBack } from "./callbacks.worker.ts";
+import { withValues } from "./held-values.ts";
+import type { RunJobs } from "./run-store.ts";
 import type {
   Attempter,
   Attempters,
@@ -47,6 +50,7 @@ const BYTES_MAX = 64 * 1024 * 1024;
 
 export class Runs implements RunsDesk {
   readonly #log: CommitLog;
+  readonly #jobs: RunJobs;
   readonly #coordinator: Coordinator;
   readonly #fail: (reason: unknown) => void;
   readonly #performers: Performers;
@@ -56,8 +60,9 @@ export class Runs implements RunsDesk {
   #bytes = 0;
 
   /** Opens synchronously. @param fail ends the actor. */
-  constructor(log: CommitLog, fail: (reason: unknown) => void) {
+  constructor(log: CommitLog, jobs: RunJobs, fail: (reason: unknown) => void) {
     this.#log = log;
+    this.#jobs = jobs;
     this.#fail = fail;
     this.#performers = this.#makePerformers();
     this.#attempters = {
@@ -82,15 +87,9 @@ export class Runs implements RunsDesk {
         describe: () => undefined,
         perform: (run, request, effect) => this.#perform(run, request, effect),
       },
-      // R3: nothing of a run is in the store.
-      store: {
-        begin: () => undefined,
-        beginAnew: () => undefined,
-        settle: () => undefined,
-        end: () => undefined,
-        forget: () => undefined,
-      },
+      store: jobs,
     });
+    jobs.sweep((id) => this.#coordinator.find(id) !== undefined);
   }
 
   get openedPosition(): number {
@@ -144,7 +143,7 @@ export class Runs implements RunsDesk {
     await this.#log.committed(this.#log.position);
     const { namespace, workflow, status, ended } = found;
     const { output, error } = ended ?? {};
-    const result = output && "value" in output ? (output.value as CallOutput) : undefined;
+    const result = output && ((await this.#jobs.resolve(found, output)) as CallOutput);
     return {
       value: {
         id,
@@ -178,13 +177,13 @@ export class Runs implements RunsDesk {
     };
   }
 
-  #perform(run: RunRef, request: RunRequest, effect: OutwardEffect): void {
+  #perform(run: RunHome, request: RunRequest, effect: OutwardEffect): void {
     // The name and what it carries belong together, which the union says and a lookup not.
     const perform = this.#performers[effect.do] as Performer<OutwardEffect["do"]>;
     perform(run, request, effect);
   }
 
-  async #attempt(run: RunRef, request: RunRequest, effect: Dispatch): Promise<void> {
+  async #attempt(run: RunHome, request: RunRequest, effect: Dispatch): Promise<void> {
     const { op } = effect.operation;
     const attempter = this.#attempters[op as keyof Attempters] as Attempter | undefined;
     if (!attempter) return;
@@ -193,7 +192,9 @@ export class Runs implements RunsDesk {
     const sizeBytes = sizeOf(effect);
     this.#attempts.set(key, controller);
     this.#bytes += sizeBytes;
-    const report = await attempter(run, request, effect, controller.signal);
+    this.#jobs.attempted(run, effect);
+    const attempt = withValues(this.#jobs, attempter);
+    const report = await attempt(run, request, effect, controller.signal);
     this.#attempts.delete(key);
     this.#bytes -= sizeBytes;
     this.report(run, report);

@@ -10,7 +10,7 @@ import {
   type StoreRange,
   type StoredValue,
 } from "../../contract/index.ts";
-import type { ObjectReader, Reply, Session, Store } from "../../../store/index.ts";
+import type { ObjectReader, OperationId, Reply, Session, Store } from "../../../store/index.ts";
 import { ofItsOwn, plainValue, storedValue } from "./stored-value.ts";
 
 /** The job that an operation is on; the session is opened once and kept. */
@@ -37,13 +37,14 @@ type Runner<Name extends StoreOperationName> = (
   view: JobView,
   call: StoreOperations[Name],
   value: unknown,
+  operation: OperationId | undefined,
 ) => Outcome | Promise<Outcome>;
 
 const NOTHING_MORE = {};
 
 const RUNNERS: { readonly [Name in StoreOperationName]: Runner<Name> } = {
-  put: async (view, { bucket, key, options }, value) =>
-    answered(await view.session().put(bucket, key, storedValue(value), options)),
+  put: async (view, { bucket, key, options }, value, operation) =>
+    answered(await view.session().put(bucket, key, storedValue(value), options, operation)),
   get: async (view, { bucket, key, range, brief }) => {
     const { value: reader, position } = view.session().open(bucket, key);
     const outcome = await readOut(position, reader, range, {});
@@ -79,26 +80,30 @@ const RUNNERS: { readonly [Name in StoreOperationName]: Runner<Name> } = {
         ...(limit === undefined ? {} : { limit }),
       }),
     ),
-  increment: async (view, { bucket, key, by, isFloat }) => {
-    const { value, position } = await view.session().increment(bucket, key, {
+  increment: async (view, { bucket, key, by, isFloat }, _value, operation) => {
+    const options = {
       ...(by === undefined ? {} : { by }),
       ...(isFloat === undefined ? {} : { isFloat }),
-    });
+    };
+    const { value, position } = await view.session().increment(bucket, key, options, operation);
     return { position, answer: { value } };
   },
-  getPut: async (view, { bucket, key }, value) => {
-    const reply = await view.session().getPut(bucket, key, storedValue(value));
+  getPut: async (view, { bucket, key }, value, operation) => {
+    const reply = await view.session().getPut(bucket, key, storedValue(value), operation);
     const { value: former, position } = reply;
     if (!former) return { position, answer: { found: false } };
     return { position, answer: { found: true }, value: plainValue(former) };
   },
-  compareAndSet: async (view, { bucket, key, options }, value) => {
+  compareAndSet: async (view, { bucket, key, options }, value, operation) => {
     const { expected, next } = bothValues(value);
-    return answered(await view.session().compareAndSet(bucket, key, expected, next, options));
+    const session = view.session();
+    return answered(await session.compareAndSet(bucket, key, expected, next, options, operation));
   },
-  lock: (view, { name, leaseMs }) => answered(view.session().lock(name, leaseMs)),
+  lock: (view, { name, leaseMs }, _value, operation) =>
+    answered(view.session().lock(name, leaseMs, operation)),
   renew: (view, { name, token, leaseMs }) => answered(view.session().renew(name, token, leaseMs)),
-  unlock: (view, { name, token }) => done(view.session().unlock(name, token)),
+  unlock: (view, { name, token }, _value, operation) =>
+    done(view.session().unlock(name, token, operation)),
   createBucket: ({ store, namespace, job }, { bucket }) =>
     answered(store.createBucket(namespace, job, bucket)),
   destroyBucket: ({ store, namespace, job }, { bucket }) =>
@@ -126,12 +131,12 @@ const RUNNERS: { readonly [Name in StoreOperationName]: Runner<Name> } = {
   },
   endNamespace: (view) => {
     const { store, namespace } = view;
-    const jobs = store.jobs(namespace);
-    const position = Math.max(
-      view.endRuns(),
-      ...jobs.map((job) => endWhole(store, namespace, job)),
-    );
-    return { position, answer: { jobs: jobs.length } };
+    const { length } = store.jobs(namespace);
+    const ended = view.endRuns();
+    // Those of runs went with them, unless something of them was persisted.
+    const left = store.jobs(namespace);
+    const position = Math.max(ended, ...left.map((job) => endWhole(store, namespace, job)));
+    return { position, answer: { jobs: length } };
   },
 };
 
@@ -139,10 +144,11 @@ export function runCall(
   view: JobView,
   call: StoreCall,
   value: unknown,
+  operation?: OperationId,
 ): Outcome | Promise<Outcome> {
   // The name and what the operation takes belong together, which the union says and a lookup not.
   const run = RUNNERS[call.op] as Runner<StoreOperationName>;
-  return run(view, call, value);
+  return run(view, call, value, operation);
 }
 
 function answered(reply: Reply<StoreAnswers[StoreOperationName]>): Outcome {

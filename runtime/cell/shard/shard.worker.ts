@@ -19,9 +19,10 @@ import {
   type StoreTarget,
   systemClock,
 } from "../../contract/index.ts";
-import { type Budgets, Store } from "../../../store/index.ts";
+import { type Budgets, Store, stepOfCall } from "../../../store/index.ts";
 import { RefusingTarget, openForCall } from "../call-store-target.worker.ts";
 import { currentCell } from "../cell.worker.ts";
+import { RunJobs } from "../runs/run-store.ts";
 import { Runs } from "../runs/runs.worker.ts";
 import { warn } from "../stdout.worker.ts";
 import { decodeValue, encodeValue } from "../value-codec.ts";
@@ -44,6 +45,7 @@ interface ShardEnv {
 export class Shard extends DurableObject<ShardEnv> implements ShardActor {
   readonly #log: CommitLog;
   readonly #store: Store;
+  readonly #jobs: RunJobs;
   readonly #runs: Runs;
   readonly #gauge: DiskGauge;
   readonly #desk: Desk;
@@ -88,7 +90,8 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
         namespaceBytes: (namespace) => this.#quotaOf(namespace),
       },
     );
-    this.#runs = new Runs(this.#log, (reason) => this.#log.fail(reason));
+    this.#jobs = new RunJobs(this.#store);
+    this.#runs = new Runs(this.#log, this.#jobs, (reason) => this.#log.fail(reason));
     this.#desk = this.#makeDesk();
     this.ctx.waitUntil(this.#store.swept);
   }
@@ -100,14 +103,17 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
   }
 
   async openStore(opening: StoreOpening): Promise<StoreTarget> {
-    const { create, namespace, job } = opening;
+    const { create, namespace, job, attempt } = opening;
     await this.#desk.breath();
     try {
       await this.#opened();
       return openForCall(opening, () => {
         // After a look at the call, in the same turn: nobody would end a job that is made later.
         if (create) this.#store.createJob({ ...create, id: job, namespace });
-        return new JobTarget(this.#desk, { namespace, job });
+        if (!attempt) return new JobTarget(this.#desk, { namespace, job });
+        const session = this.#jobs.session({ id: job, namespace }, attempt);
+        const step = stepOfCall(attempt.step, attempt.call);
+        return new JobTarget(this.#desk, { namespace, job }, { session, step });
       });
     } catch (thrown) {
       return new RefusingTarget(this.#desk.refusal(thrown, "open a store job"));

@@ -23,6 +23,7 @@ import {
   type StoreRequest,
   type StoreResult,
   type StoreTarget,
+  type StoreUploadResult,
   VALUE_OPERATIONS,
   VALUE_TYPE,
   storeHeader,
@@ -32,6 +33,8 @@ import { decodeValue, encodeValue } from "../value-codec.ts";
 import { handleRun, isRunQuestion } from "../runs/run-endpoint.worker.ts";
 import { storageFault } from "./storage-fault.ts";
 import { octetsOf } from "./stored-value.ts";
+
+type PutCall = StoreCall & { readonly op: "put" };
 
 /** Chunks on their way between the actor and a body. */
 const IN_FLIGHT = 4;
@@ -54,14 +57,14 @@ export async function handleStore(
   ctx: ExecutionContext,
 ): Promise<Response> {
   if (isRunQuestion(asked)) return handleRun(cell, request, asked);
-  const { shard, namespace, job, call } = asked;
+  const { shard, namespace, job, call, attempt } = asked;
   const body = request.body ? new RequestBody(request.body) : undefined;
   try {
     const { shards } = cell.bindings;
     if (!shards.own.includes(shard)) throw notHere(shard, cell.bindings.slot);
-    const opening: StoreOpening = { namespace, job };
+    const opening: StoreOpening = { namespace, job, ...(attempt && { attempt }) };
     const target = await shards.actor(shard).openStore(opening);
-    const result = await perform(target, call, request, body);
+    const result = await perform(target, asked, request, body);
     if (result.ok) return await answerOf(call, result, ctx);
     throw IsolaError.fromData(result.error);
   } catch (thrown) {
@@ -72,19 +75,21 @@ export async function handleStore(
 
 async function perform(
   target: StoreTarget,
-  call: StoreCall,
+  { call, ordinal }: StoreRequest,
   request: Request,
   body: RequestBody | undefined,
 ): Promise<StoreResult> {
-  if (!body) return target.run(call, bodyless(call));
+  const run = (value: unknown): Promise<StoreResult> => target.run(call, value, ordinal);
+  if (!body) return run(bodyless(call));
   const type = request.headers.get("content-type");
   const announced = announcedBytes(request);
-  if (type === VALUE_TYPE) return target.run(call, await structured(body, announced));
-  if (call.op !== "put") return target.run(call, await whole(body, announced));
+  if (type === VALUE_TYPE) return run(await structured(body, announced));
+  if (call.op !== "put") return run(await whole(body, announced));
   if (announced !== undefined && announced <= STORE_LIMITS.inlineReadMaxBytes) {
-    return target.run(call, await whole(body, announced));
+    return run(await whole(body, announced));
   }
-  return upload(target, call, body, announced);
+  const begin = (sized: PutCall): Promise<StoreUploadResult> => target.upload(sized, ordinal);
+  return upload(begin, call, body, announced);
 }
 
 /** A body of no octets is one all the same. */
@@ -131,13 +136,13 @@ async function whole(body: RequestBody, announced: number | undefined): Promise<
 
 /** W2: `finish` is said only after the end of a body that did not break off. */
 async function upload(
-  target: StoreTarget,
-  call: StoreCall & { readonly op: "put" },
+  begin: (call: PutCall) => Promise<StoreUploadResult>,
+  call: PutCall,
   body: RequestBody,
   announced: number | undefined,
 ): Promise<StoreResult> {
   const sizeBytes = call.sizeBytes ?? announced;
-  const begun = await target.upload(sizeBytes === undefined ? call : { ...call, sizeBytes });
+  const begun = await begin(sizeBytes === undefined ? call : { ...call, sizeBytes });
   if (!begun.ok) return begun;
   const writes: Promise<boolean>[] = [];
   try {

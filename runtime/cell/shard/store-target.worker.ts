@@ -22,7 +22,7 @@ import {
   type StoreUploadResult,
   type StoreUploadTarget,
 } from "../../contract/index.ts";
-import type { ObjectReader, Session, Store, Upload } from "../../../store/index.ts";
+import type { ObjectReader, OperationId, Session, Store, Upload } from "../../../store/index.ts";
 import { checkCall } from "./check-call.ts";
 import { type JobView, type Outcome, runCall } from "./run-call.ts";
 import { ofItsOwn } from "./stored-value.ts";
@@ -50,14 +50,23 @@ export interface JobName {
   readonly job: string;
 }
 
+/** An attempt of a run's step, as it uses the run's job. */
+export interface AttemptUse {
+  readonly session: Session;
+  readonly step: string;
+}
+
 export class JobTarget extends RpcTarget implements StoreTarget {
   readonly #desk: Desk;
   readonly #view: JobView;
+  readonly #step: string | undefined;
   #session: Session | undefined;
 
-  constructor(desk: Desk, { namespace, job }: JobName) {
+  constructor(desk: Desk, { namespace, job }: JobName, attempt?: AttemptUse) {
     super();
     this.#desk = desk;
+    this.#session = attempt?.session;
+    this.#step = attempt?.step;
     this.#view = {
       store: desk.store,
       namespace,
@@ -68,12 +77,13 @@ export class JobTarget extends RpcTarget implements StoreTarget {
     };
   }
 
-  async run(call: StoreCall, value?: unknown): Promise<StoreResult> {
+  async run(call: StoreCall, value?: unknown, ordinal?: number): Promise<StoreResult> {
     const desk = this.#desk;
     let reader: ObjectReader | undefined;
     await desk.breath();
     try {
-      const outcome = await runCall(this.#view, checkCall(call), value);
+      const operation = this.#operation(ordinal);
+      const outcome = await runCall(this.#view, checkCall(call), value, operation);
       reader = outcome.reader;
       desk.plan();
       if (outcome.position > desk.durable) await desk.committed(outcome.position);
@@ -104,7 +114,10 @@ export class JobTarget extends RpcTarget implements StoreTarget {
     }
   }
 
-  async upload(call: StoreCall & { readonly op: "put" }): Promise<StoreUploadResult> {
+  async upload(
+    call: StoreCall & { readonly op: "put" },
+    ordinal?: number,
+  ): Promise<StoreUploadResult> {
     await this.#desk.breath();
     try {
       const checked = checkCall(call);
@@ -115,11 +128,18 @@ export class JobTarget extends RpcTarget implements StoreTarget {
       const durability = options?.persist === true ? "disk" : options?.durability;
       const session = this.#view.session();
       const upload = session.upload(durability);
-      const target = new UploadTarget(this.#desk, { session, upload, call: checked });
+      const operation = this.#operation(ordinal);
+      const target = new UploadTarget(this.#desk, { session, upload, call: checked, operation });
       return { ok: true, upload: target };
     } catch (thrown) {
       return refused(this.#desk.refusal(thrown, "begin an upload"));
     }
+  }
+
+  /** Of an attempt: the name under which the answer is recorded (G2). */
+  #operation(ordinal: number | undefined): OperationId | undefined {
+    if (ordinal === undefined || this.#step === undefined) return undefined;
+    return { step: this.#step, ordinal };
   }
 }
 
@@ -127,6 +147,7 @@ interface UploadParts {
   readonly session: Session;
   readonly upload: Upload;
   readonly call: StoreOperations["put"];
+  readonly operation: OperationId | undefined;
 }
 
 class UploadTarget extends RpcTarget implements StoreUploadTarget {
@@ -160,12 +181,13 @@ class UploadTarget extends RpcTarget implements StoreUploadTarget {
   async finish(sizeBytes?: number): Promise<StoreResult> {
     const desk = this.#desk;
     this.#isFinished = true;
-    const { session, upload, call } = this.#parts;
+    const { session, upload, call, operation } = this.#parts;
     try {
       await this.#last;
       if (sizeBytes !== undefined && !Number.isSafeInteger(sizeBytes)) throw noSize(sizeBytes);
       await upload.finish(sizeBytes ?? call.sizeBytes);
-      const reply = await session.put(call.bucket, call.key, upload, call.options);
+      const { bucket, key, options } = call;
+      const reply = await session.put(bucket, key, upload, options, operation);
       desk.plan();
       if (reply.position > desk.durable) await desk.committed(reply.position);
       return { ok: true, answer: reply.value };

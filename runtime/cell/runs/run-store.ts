@@ -1,0 +1,327 @@
+/**
+ * The store job of a run: what the coordinator tells it is part of the same commit as the journal.
+ *
+ * J1 A run has a job of its id from its first use of the store on, and none before: runs that use
+ *    no store cost nothing. It ends in the commit of the run's end (G4); of a failed run it stays
+ *    until the run is no longer kept, since that run may go on from where it stopped.
+ * J2 What an attempt writes becomes visible with its step's result, or never (G2). From the moment
+ *    it settles, and after a restart of the shard, nothing writes through it: ATTEMPT_ENDED.
+ * J3 A value beyond what rides on calls is held by reference, in a bucket that no client can name
+ *    (store/held.ts): synced before the event that refers to it, staged with its attempt.
+ * J4 Input and result of a run are kept as long as the run; what went between its steps goes with
+ *    the job.
+ */
+import {
+  IsolaError,
+  STORE_LIMITS,
+  type StoreAttempt,
+  type StoredValue,
+  findUncloneable,
+  sizeOfValue,
+} from "../../contract/index.ts";
+import type { Held, Outcome, RunHome, RunStore } from "../../../workflow/index.ts";
+import { HELD_BUCKET, type Session, type Store } from "../../../store/index.ts";
+import { ofItsOwn, plainValue } from "../shard/stored-value.ts";
+
+type Ended = Parameters<RunStore["end"]>[1];
+/** Who a job is of. */
+export type RunName = Pick<RunHome, "id" | "namespace">;
+/** Place of an attempt, as it was dispatched. */
+export interface AttemptPlace {
+  readonly step: string;
+  readonly token: number;
+  readonly operation?: { readonly pure?: true } | object;
+}
+
+/** A value that waits for the commit of what refers to it. */
+export interface Holding {
+  readonly held: Held;
+  /** In the tick of the event that refers to it. */
+  keep(): void;
+  /** Nothing refers to it after all. */
+  drop(): void;
+}
+
+interface Attempt {
+  readonly run: RunHome;
+  readonly step: string;
+  readonly isPure: boolean;
+  session: Session | undefined;
+  /** Of the values that the run holds, where the attempt made one. */
+  holder: Session | undefined;
+}
+
+/** Values up to here ride on calls, replies and rows of the journal. */
+export const INLINE_MAX_BYTES = STORE_LIMITS.inlineMaxBytes;
+/** The largest that can be handed to a function, or come from one. */
+const VALUE_MAX_BYTES = STORE_LIMITS.wholeMaxBytes - 64 * 1024;
+const INPUT_KEY = "input";
+const GONE: ReadonlySet<string> = new Set(["JOB_NOT_FOUND", "JOB_ENDED"]);
+/** What is wrong with the value itself stays wrong, however often the step is tried. */
+const UNFIT: ReadonlySet<string> = new Set(["BODY_TOO_LARGE", "VALUE_INVALID"]);
+
+export class RunJobs implements RunStore {
+  readonly #store: Store;
+  /** Jobs that there are of runs. */
+  readonly #jobs = new Set<string>();
+  /** Attempts that may write, by run, then by step and token. */
+  readonly #attempts = new Map<string, Map<string, Attempt>>();
+  #made = 0;
+
+  constructor(store: Store) {
+    this.#store = store;
+    for (const { id } of store.runJobs()) this.#jobs.add(id);
+  }
+
+  /** Jobs of runs that the coordinator does not have: a start that a crash cut short. */
+  sweep(isKnown: (id: string) => boolean): void {
+    for (const { id, namespace } of this.#store.runJobs()) {
+      if (!isKnown(id)) this.forget({ id, namespace });
+    }
+  }
+
+  begin(): void {
+    // J1: made at the first use.
+  }
+
+  beginAnew(run: RunHome): void {
+    this.#attempts.delete(run.id);
+    // Its input is kept: it is what the run begins anew with.
+    if (this.#jobs.has(run.id)) this.#ended(run);
+  }
+
+  settle(run: RunHome, step: string, token: number, isCommit: boolean): void {
+    const attempts = this.#attempts.get(run.id);
+    const key = keyOf({ step, token });
+    const attempt = attempts?.get(key);
+    if (!attempts || !attempt) return;
+    attempts.delete(key);
+    if (attempts.size === 0) this.#attempts.delete(run.id);
+    for (const session of [attempt.session, attempt.holder]) {
+      // A job that a client has ended has taken with it what was staged.
+      if (isCommit && session?.isOpen === true) session.commit();
+      else session?.abort();
+    }
+  }
+
+  end(run: RunHome, { status, output }: Ended): void {
+    this.#attempts.delete(run.id);
+    if (!this.#jobs.has(run.id)) return;
+    for (const ref of refsOf(output)) {
+      const { job, key } = placeOf(ref);
+      if (job === run.id) quietly(() => this.#store.keepHeld(run.namespace, job, key));
+    }
+    if (status !== "failed") this.#ended(run);
+  }
+
+  forget({ id, namespace }: RunName): void {
+    this.#attempts.delete(id);
+    if (!this.#jobs.delete(id)) return;
+    quietly(() => this.#store.endJob(namespace, id));
+    quietly(() => this.#store.dropHeld(namespace, id));
+  }
+
+  /** An attempt is made; until it settles it may use the run's job. */
+  attempted(run: RunHome, { step, token, operation = {} }: AttemptPlace): StoreAttempt {
+    const attempts = this.#attempts.get(run.id) ?? new Map<string, Attempt>();
+    this.#attempts.set(run.id, attempts);
+    const isPure = "pure" in operation;
+    const attempt = { run, step, isPure, session: undefined, holder: undefined };
+    attempts.set(keyOf({ step, token }), attempt);
+    return { step, token, epoch: run.epoch, call: "" };
+  }
+
+  /** The job as an attempt uses it. Errors: `ATTEMPT_ENDED`, `JOB_ENDED`, `STORE_FULL`. */
+  session(job: RunName, { step, token, epoch }: StoreAttempt): Session {
+    const attempt = this.#attempts.get(job.id)?.get(keyOf({ step, token }));
+    const isItsOwn = attempt?.run.namespace === job.namespace && attempt.run.epoch === epoch;
+    if (!attempt || !isItsOwn) throw attemptEnded(job.id, step);
+    const { run, isPure } = attempt;
+    this.#make(run);
+    const isStrict = run.durability === "step" && !isPure;
+    attempt.session ??= this.#store.attempt(run.namespace, run.id, step, isStrict);
+    return attempt.session;
+  }
+
+  /**
+   * What an attempt answered, as its run goes on with it. A result that is no value, or too large,
+   * fails the step; one that finds no room now fails the attempt.
+   */
+  async outcomeOf(run: RunHome, place: AttemptPlace, value: unknown): Promise<Outcome> {
+    try {
+      return { ok: true, output: await this.hold(run, value, place) };
+    } catch (thrown) {
+      if (!(thrown instanceof IsolaError)) throw thrown;
+      const isUnfit = UNFIT.has(thrown.code);
+      const code = isUnfit ? "RESULT_INVALID" : thrown.code;
+      const message = `${thrown.parts.attempted}: ${thrown.parts.found}`;
+      const error = { name: code, message, code, ...(isUnfit && { isFinal: true as const }) };
+      return { ok: false, error };
+    }
+  }
+
+  /**
+   * A value as a run carries it: itself, or a reference to where it is synced. With `place` it is
+   * staged with that attempt.
+   *
+   * Errors: `VALUE_INVALID`, `BODY_TOO_LARGE`, `STORE_FULL`, `ATTEMPT_ENDED`.
+   */
+  async hold(run: RunHome, value: unknown, place?: AttemptPlace): Promise<Held> {
+    const stored = storedOf(value);
+    if (!stored || stored.sizeBytes <= INLINE_MAX_BYTES) return { value };
+    const attempt = place && this.#attempts.get(run.id)?.get(keyOf(place));
+    if (place && attempt?.run.epoch !== run.epoch) throw attemptEnded(run.id, place.step);
+    this.#make(run);
+    const session = attempt ? this.#holderOf(attempt) : this.#holder(run);
+    this.#made += 1;
+    const key = `${String(run.epoch)}-${String(this.#made)}`;
+    await session.put(HELD_BUCKET, key, stored, { durability: "disk" });
+    return refTo(run.id, key, stored);
+  }
+
+  /** Input of a run that is to start; it is kept as long as the run. Errors: as `hold`. */
+  async holdInput(run: RunHome, value: unknown): Promise<Holding> {
+    const stored = storedOf(value);
+    if (!stored || stored.sizeBytes <= INLINE_MAX_BYTES) {
+      return { held: { value }, keep: () => undefined, drop: () => undefined };
+    }
+    const isNew = !this.#jobs.has(run.id);
+    this.#make(run);
+    const session = this.#store.holder(run.namespace, run.id, INPUT_KEY);
+    const drop = (): void => {
+      session.abort();
+      if (isNew) this.forget(run);
+    };
+    try {
+      await session.put(HELD_BUCKET, INPUT_KEY, stored, { persist: true });
+    } catch (thrown) {
+      drop();
+      throw thrown;
+    }
+    return { held: refTo(run.id, INPUT_KEY, stored), keep: () => void session.commit(), drop };
+  }
+
+  /** The value that a run carries. Errors: `VALUE_LOST`, `COLD_UNAVAILABLE`. */
+  async resolve(run: Pick<RunName, "namespace">, held: Held): Promise<unknown> {
+    if ("value" in held) return held.value;
+    if ("ref" in held) return this.#read(run.namespace, held.ref);
+    if ("slot" in held) throw new TypeError("a value that its hook has not made");
+    const parts = held.parts.map(async ([key, part]): Promise<[string, unknown]> => [
+      key,
+      await this.resolve(run, part),
+    ]);
+    return Object.fromEntries(await Promise.all(parts));
+  }
+
+  async #read(namespace: string, ref: string): Promise<unknown> {
+    const { job, key } = placeOf(ref);
+    let found: StoredValue | undefined;
+    try {
+      found = (await this.#store.holder(namespace, job).get(HELD_BUCKET, key)).value?.value;
+    } catch (thrown) {
+      if (!isGone(thrown)) throw thrown;
+      throw new IsolaError("VALUE_LOST", {
+        attempted: `read a value of the run ${job}`,
+        found: "its run is no longer kept",
+      });
+    }
+    if (!found) throw this.#store.heldGone(namespace, job, key);
+    return plainValue(found);
+  }
+
+  #holderOf(attempt: Attempt): Session {
+    const { run, step } = attempt;
+    attempt.holder ??= this.#store.holder(run.namespace, run.id, step);
+    return attempt.holder;
+  }
+
+  #holder(run: RunHome): Session {
+    return this.#store.holder(run.namespace, run.id);
+  }
+
+  /** J1; also again, if the run goes on after its end. */
+  #make({ id, namespace, workflow, durability }: RunHome): void {
+    this.#store.reopenJob({
+      id,
+      namespace,
+      name: workflow,
+      kind: "run",
+      durability: durability === "run" ? "memory" : "disk",
+      workflow,
+    });
+    this.#jobs.add(id);
+  }
+
+  #ended({ id, namespace }: RunName): void {
+    quietly(() => this.#store.endJob(namespace, id));
+  }
+}
+
+/** As the store takes it; undefined for what is nothing and rides along. */
+function storedOf(value: unknown): StoredValue | undefined {
+  if (value === undefined) return undefined;
+  if (value instanceof Uint8Array) {
+    const octets = ofItsOwn(value);
+    if (octets.byteLength <= VALUE_MAX_BYTES) {
+      return { kind: "bytes", chunks: [octets], sizeBytes: octets.byteLength };
+    }
+    throw tooLarge(octets.byteLength);
+  }
+  const sizeBytes = sizeOfValue(value, VALUE_MAX_BYTES);
+  if (sizeBytes > VALUE_MAX_BYTES) throw tooLarge(sizeBytes);
+  const found = findUncloneable(value);
+  if (!found) return { kind: "value", value, sizeBytes };
+  throw new IsolaError("VALUE_INVALID", {
+    attempted: "keep a value of a run",
+    found: `${found.kind} at ${found.path}`.slice(0, 300),
+    required: "structured-clonable data without functions, or bytes",
+  });
+}
+
+function refTo(job: string, key: string, { sizeBytes }: StoredValue): Held {
+  return { ref: `${job}/${key}`, sizeBytes };
+}
+
+function placeOf(ref: string): { readonly job: string; readonly key: string } {
+  const at = ref.indexOf("/");
+  return { job: ref.slice(0, at), key: ref.slice(at + 1) };
+}
+
+function* refsOf(held: Held | undefined): Generator<string> {
+  if (!held) return;
+  if ("ref" in held) yield held.ref;
+  if ("parts" in held) for (const [, part] of held.parts) yield* refsOf(part);
+}
+
+function keyOf({ step, token }: { readonly step: string; readonly token: number }): string {
+  return `${String(token)} ${step}`;
+}
+
+/** Who ended a job first is not asked: a client may. */
+function quietly(work: () => unknown): void {
+  try {
+    work();
+  } catch (thrown) {
+    if (!isGone(thrown)) throw thrown;
+  }
+}
+
+function isGone(thrown: unknown): boolean {
+  return thrown instanceof IsolaError && GONE.has(thrown.code);
+}
+
+function attemptEnded(run: string, step: string): IsolaError {
+  return new IsolaError("ATTEMPT_ENDED", {
+    attempted: `use the store of the run ${run}`,
+    found: `an attempt of ${step} that is over`,
+  });
+}
+
+function tooLarge(sizeBytes: number): IsolaError {
+  return new IsolaError("BODY_TOO_LARGE", {
+    attempted: "keep a value of a run",
+    found: `about ${String(sizeBytes)} bytes or more`,
+    required: `at most ${String(VALUE_MAX_BYTES)} bytes`,
+    fix: "Put it into ctx.store as a stream, and pass its key on.",
+  });
+}
