@@ -10,7 +10,7 @@
  *    given; otherwise it goes on.
  */
 import { type Clock, IsolaError, type Sql, toIsolaError } from "../../runtime/contract/index.ts";
-import { validatePlan } from "../builder/index.ts";
+import { type Plan, validatePlan } from "../builder/index.ts";
 import type { Effect, RunEvent, Started } from "../engine/model.ts";
 import type { Outcome } from "../engine/model.ts";
 import { Run } from "../engine/run.ts";
@@ -81,6 +81,11 @@ export class Coordinator {
   #awaited = 0;
   /** Ended runs that have a row. */
   #ended: number;
+  /** When the oldest of them ended; looked up when nobody knows. */
+  #oldestMs: number | undefined;
+  #knowsOldest = false;
+  /** Plans that have been checked; whoever keeps one hands the same one over for each run. */
+  readonly #valid = new WeakSet<Plan>();
   /** What a transition of one run asks of another, done before the transition's commit. */
   #next: (() => void)[] = [];
 
@@ -114,8 +119,8 @@ export class Coordinator {
    */
   start(start: StartRequest): Answer<{ readonly id: string; readonly isNew: boolean }> {
     const { id, namespace, key, ...request } = start;
-    const known = key ? this.#byKey(start, key) : this.#table.row(id);
-    if (known) return this.#answer({ id: known.id, isNew: false });
+    const known = key ? this.#byKey(start, key)?.id : this.#table.has(id) && id;
+    if (typeof known === "string") return this.#answer({ id: known, isNew: false });
     const live = this.#begin(id, namespace, request);
     if (key) {
       const { workflow } = request;
@@ -135,15 +140,18 @@ export class Coordinator {
    */
   report(ref: Omit<RunRef, "epoch"> & { epoch?: number }, report: RunReport): Answer<undefined> {
     const isCommand = COMMANDS.has(report.type);
-    const row = this.#table.row(ref.id);
-    if (row?.namespace !== ref.namespace) {
+    // What is in memory is as the rows say (J1), and most reports are of runs that are.
+    const known = this.#table.resident(ref.id);
+    const row = known ? undefined : this.#table.row(ref.id);
+    if ((known ?? row)?.namespace !== ref.namespace) {
       if (isCommand) throw notFound(ref.id);
       return this.#answer(undefined);
     }
     const isLate = ref.epoch !== undefined && ref.epoch !== this.epoch;
-    if (!isCommand && (isLate || row.endedAtMs !== null)) return this.#answer(undefined);
-    const live = this.#loaded(row);
-    if (live) this.#apply(live, checked(report));
+    const hasEnded = known ? known.run.state.ended !== undefined : row?.endedAtMs !== null;
+    if (!isCommand && (isLate || hasEnded)) return this.#answer(undefined);
+    const live = known ? this.#armed(known) : row && this.#loaded(row);
+    if (live) this.#apply(live, this.#checked(report));
     else if (isCommand) throw notFound(ref.id);
     this.#settle();
     return this.#answer(undefined);
@@ -253,6 +261,7 @@ export class Coordinator {
     const effects = live.run.apply(event);
     if (wasEnded && !live.run.state.ended) {
       this.#table.reopen(live);
+      this.#knowsOldest = false;
       this.#callbacks.drop(live.number);
       this.#places.known(live.namespace, live.request.workflow, live.number, false);
       this.#ended -= 1;
@@ -375,6 +384,7 @@ export class Coordinator {
     if (!ended) return;
     const nowMs = this.#seams.clock.now();
     this.#table.end(live, nowMs);
+    this.#oldestMs ??= nowMs;
     if (live.request.callback) this.#callbacks.add(live.number, live.namespace, nowMs);
     this.#ended += 1;
     this.#dues.set(live.number, undefined);
@@ -475,8 +485,11 @@ export class Coordinator {
   }
 
   #arm(): void {
-    const oldest = this.#seams.sql.all(STATEMENTS.runOldestEnded)[0]?.endedAtMs;
-    const expiryMs = typeof oldest === "number" ? oldest + this.#keptMs : undefined;
+    if (!this.#knowsOldest) {
+      this.#oldestMs = this.#seams.sql.all(STATEMENTS.runOldestEnded)[0]?.endedAtMs ?? undefined;
+      this.#knowsOldest = true;
+    }
+    const expiryMs = this.#oldestMs === undefined ? undefined : this.#oldestMs + this.#keptMs;
     const times = [this.#dues.nextAtMs, this.#callbacks.nextAtMs, expiryMs].filter(
       (atMs) => atMs !== undefined,
     );
@@ -505,6 +518,7 @@ export class Coordinator {
     const row = this.#table.rowOf(number);
     if (row) this.#seams.store.forget({ id: row.id, namespace: row.namespace });
     this.#table.delete(number);
+    this.#knowsOldest = false;
   }
 
   get #keptMs(): number {
@@ -533,6 +547,18 @@ export class Coordinator {
     return { id, namespace, epoch: this.epoch, workflow, durability };
   }
 
+  /** A plan comes from an isolate that is not ours: what is none fails the run. */
+  #checked(report: RunReport): RunReport {
+    if (report.type !== "planned" || this.#valid.has(report.plan)) return report;
+    try {
+      this.#valid.add(validatePlan(report.plan));
+      return report;
+    } catch (thrown) {
+      const { name, message, code } = toIsolaError(thrown, "plan the run");
+      return { type: "planFailed", error: { name, message, code, isFinal: true } };
+    }
+  }
+
   #answer<T>(value: T): Answer<T> {
     return { value, position: this.#seams.log.position };
   }
@@ -546,17 +572,6 @@ export class Coordinator {
 /** Whether an event has to be on disk before what follows from it. */
 function isKept(run: Run, event: RunEvent): boolean {
   return isDurable(run) || event.type === "started" || COMMANDS.has(event.type);
-}
-
-/** A plan comes from an isolate that is not ours: what is none fails the run. */
-function checked(report: RunReport): RunReport {
-  if (report.type !== "planned") return report;
-  try {
-    return { ...report, plan: validatePlan(report.plan) };
-  } catch (thrown) {
-    const { name, message, code } = toIsolaError(thrown, "plan the run");
-    return { type: "planFailed", error: { name, message, code, isFinal: true } };
-  }
 }
 
 function migrate(sql: Sql): void {

@@ -34,6 +34,7 @@ export class RunTable {
   readonly #sql: Sql;
   readonly #codec: ValueCodec;
   readonly #live = new Map<number, Live>();
+  readonly #byId = new Map<string, Live>();
   readonly tally = new Tally();
   #last: number;
 
@@ -64,9 +65,21 @@ export class RunTable {
       snapshot: 0,
       written: { status: "queued", dueAtMs: null, isBusy: true },
     };
-    this.#live.set(number, live);
+    this.#keep(live);
     this.tally.moved(namespace, workflow, undefined, live.written.status);
     return live;
+  }
+
+  /** The run of that id, if it is in memory. */
+  resident(id: string): Live | undefined {
+    const live = this.#byId.get(id);
+    if (live) this.#touch(live);
+    return live;
+  }
+
+  /** Whether there is a run of that id. */
+  has(id: string): boolean {
+    return this.#byId.has(id) || this.#sql.all(STATEMENTS.runNumber, id).length > 0;
   }
 
   row(id: string): RunRow | undefined {
@@ -100,9 +113,7 @@ export class RunTable {
     const { number } = row;
     const known = this.#live.get(number);
     if (known) {
-      // Last used, last to leave.
-      this.#live.delete(number);
-      this.#live.set(number, known);
+      this.#touch(known);
       return known;
     }
     const run = this.#rebuild(row);
@@ -119,7 +130,7 @@ export class RunTable {
       snapshot: row.snapshot,
       written: { status: row.status, dueAtMs: row.dueAtMs, isBusy: row.isBusy === 1 },
     };
-    this.#live.set(number, live);
+    this.#keep(live);
     return live;
   }
 
@@ -174,20 +185,23 @@ export class RunTable {
 
   /** Only its row, history and last state stay of a run that has ended. */
   end(live: Live, atMs: number): void {
-    const { ended } = live.run.state;
+    const { number, head, run } = live;
+    const { ended } = run.state;
     if (!ended) return;
-    this.snapshot(live);
+    const state = this.#codec.encode(run.state);
     const encoded = this.#codec.encode(ended);
-    this.#sql.all(STATEMENTS.runEnd, ended.status, atMs, encoded, live.number);
+    this.#sql.all(STATEMENTS.runEnd, ended.status, atMs, encoded, head, state, number);
+    this.#sql.all(STATEMENTS.eventsDrop, number, head);
+    live.snapshot = head;
     this.tally.moved(live.namespace, live.request.workflow, live.written.status, ended.status);
     live.written = { status: ended.status, dueAtMs: null, isBusy: false };
-    this.#live.delete(live.number);
+    this.#drop(number);
   }
 
   /** An ended run goes on. */
   reopen(live: Live): void {
     this.#sql.all(STATEMENTS.runReopen, live.number);
-    this.#live.set(live.number, live);
+    this.#keep(live);
   }
 
   /** Forgets runs that wait, the longest unused first, until at most so many are in memory. */
@@ -195,12 +209,12 @@ export class RunTable {
     if (this.#live.size <= max) return;
     for (const [number, { run }] of this.#live) {
       if (this.#live.size <= max) return;
-      if (!run.isBusy && isDurable(run)) this.#live.delete(number);
+      if (!run.isBusy && isDurable(run)) this.#drop(number);
     }
   }
 
   delete(number: number): void {
-    this.#live.delete(number);
+    this.#drop(number);
     this.#sql.all(STATEMENTS.eventsDrop, number, Number.MAX_SAFE_INTEGER);
     this.#sql.all(STATEMENTS.historyDelete, number);
     this.#sql.all(STATEMENTS.keysDelete, number);
@@ -209,6 +223,24 @@ export class RunTable {
 
   get residents(): number {
     return this.#live.size;
+  }
+
+  #keep(live: Live): void {
+    this.#live.set(live.number, live);
+    this.#byId.set(live.id, live);
+  }
+
+  /** Last used, last to leave. */
+  #touch(live: Live): void {
+    this.#live.delete(live.number);
+    this.#live.set(live.number, live);
+  }
+
+  #drop(number: number): void {
+    const live = this.#live.get(number);
+    if (!live) return;
+    this.#live.delete(number);
+    this.#byId.delete(live.id);
   }
 
   #rebuild({ number, snapshot }: RunRow): Run | undefined {

@@ -132,8 +132,18 @@ export const STATEMENTS = {
   runUpdate: statement<[status: string, dueAtMs: number | null, isBusy: number, number: number]>(
     "UPDATE workflowRuns SET status = ?, dueAtMs = ?, isBusy = ? WHERE number = ?",
   ),
-  runEnd: statement<[status: string, endedAtMs: number, ended: Uint8Array, number: number]>(
-    `UPDATE workflowRuns SET status = ?, endedAtMs = ?, ended = ?, dueAtMs = NULL, isBusy = 0
+  runEnd: statement<
+    [
+      status: string,
+      endedAtMs: number,
+      ended: Uint8Array,
+      snapshot: number,
+      state: Uint8Array,
+      number: number,
+    ]
+  >(
+    `UPDATE workflowRuns SET status = ?, endedAtMs = ?, ended = ?, snapshot = ?, state = ?,
+       dueAtMs = NULL, isBusy = 0
      WHERE number = ?`,
   ),
   runReopen: statement<[number: number]>(
@@ -146,6 +156,9 @@ export const STATEMENTS = {
     "SELECT state FROM workflowRuns WHERE number = ?",
   ),
   runById: statement<[id: string], RunRow>(`SELECT ${RUN_COLUMNS} FROM workflowRuns WHERE id = ?`),
+  runNumber: statement<[id: string], { number: number }>(
+    "SELECT number FROM workflowRuns WHERE id = ?",
+  ),
   runByNumber: statement<[number: number], RunRow>(
     `SELECT ${RUN_COLUMNS} FROM workflowRuns WHERE number = ?`,
   ),

@@ -34,8 +34,17 @@ export type PlanIndex = ReadonlyMap<string, DagIndex>;
 
 export type { NodeIndex };
 
+/** Of plans that are in memory: runs of one plan share its index. */
+const indexes = new WeakMap<Plan, PlanIndex>();
+
 /** Every DAG of a valid plan by its path. */
 export function indexPlan(plan: Plan): PlanIndex {
+  const known = indexes.get(plan) ?? makeIndex(plan);
+  indexes.set(plan, known);
+  return known;
+}
+
+function makeIndex(plan: Plan): PlanIndex {
   const index = new Map<string, DagIndex>();
   const waiting: { path: string; dag: DagPlan }[] = [{ path: "", dag: plan.dag }];
   for (const { path, dag } of waiting) {
