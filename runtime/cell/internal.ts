@@ -9,3 +9,4 @@ export { ofItsOwn, plainValue, storedValue } from "./shard/stored-value.ts";
 export { COLD_RETRY } from "./shard/cold-client.ts";
 export { BucketTier } from "./shard/cold-tier.ts";
 export { ByteRoom } from "./shard/byte-room.ts";
+export { shownBody, shownHeld, shownValue } from "./runs/shown-value.ts";

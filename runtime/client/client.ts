@@ -25,6 +25,7 @@ import {
   type VersionSummary,
 } from "../contract/index.ts";
 import { followEvents } from "./events.ts";
+import { RunsClient } from "./runs.ts";
 import { StoreClient } from "./store.ts";
 import { type AdminRequest, type Fetch, type Transport, reach, send } from "./transport.ts";
 
@@ -83,6 +84,8 @@ export class IsolaClient {
   readonly namespace: string;
   /** Jobs and objects of the namespace. */
   readonly store: StoreClient;
+  /** Asynchronous calls and workflows of the namespace. */
+  readonly runs: RunsClient;
   readonly #options: ClientOptions;
   readonly #transport: Transport;
   #publicUrl: Promise<string> | undefined;
@@ -96,6 +99,7 @@ export class IsolaClient {
       fetch: options.fetch ?? ((url, init) => fetch(url, init)),
     };
     this.store = new StoreClient(this.#transport, this.#path("store"));
+    this.runs = new RunsClient(this.#transport, this.#path("runs"), options.sleep ?? pause);
   }
 
   get url(): string {
@@ -173,22 +177,24 @@ export class IsolaClient {
 
   /** Calls a function over the public listener. The response is the function's, errors included. */
   async invoke(name: string, init: InvokeInit = {}): Promise<Response> {
-    const { path = "", ...rest } = init;
-    const tail = path === "" || path.startsWith("/") || path.startsWith("?") ? path : `/${path}`;
-    const url = this.addressOf(await this.publicUrl(), name) + tail;
-    const headers = new Headers(init.headers);
-    const { token } = this.#transport;
-    if (token !== undefined && !headers.has("authorization")) {
-      headers.set("authorization", `Bearer ${token}`);
-    }
-    const attempted = `call function ${name}`;
-    return reach(this.#transport.fetch, url, { redirect: "manual", ...rest, headers }, attempted);
+    return this.#invoke(name, init, "function");
+  }
+
+  /** Calls a function asynchronously. The response is 202 with the run's id, or a refusal. */
+  async invokeAsync(name: string, init: InvokeInit = {}): Promise<Response> {
+    return this.#invoke(name, init, "async-function");
+  }
+
+  /** What came of a run, over the public listener: 202 while there is nothing yet. */
+  async result(id: string, init: Pick<InvokeInit, "headers" | "signal"> = {}): Promise<Response> {
+    const url = `${await this.publicUrl()}/runs/${encodeURIComponent(id)}`;
+    return this.#reachPublic(url, init, `read the result of run ${id}`);
   }
 
   /** Address of a function of this namespace at a public origin. */
-  addressOf(publicUrl: string, name: string): string {
+  addressOf(publicUrl: string, name: string, route = "function"): string {
     const suffix = this.namespace === DEFAULT_NAMESPACE ? "" : `.${this.namespace}`;
-    return `${publicUrl}/function/${encodeURIComponent(name)}${suffix}`;
+    return `${publicUrl}/${route}/${encodeURIComponent(name)}${suffix}`;
   }
 
   /** Kept log lines, the oldest first. */
@@ -328,6 +334,26 @@ export class IsolaClient {
   async publicUrl(): Promise<string> {
     this.#publicUrl ??= this.#findPublicUrl();
     return this.#publicUrl;
+  }
+
+  async #invoke(name: string, init: InvokeInit, route: string): Promise<Response> {
+    const { path = "", ...rest } = init;
+    const tail = path === "" || path.startsWith("/") || path.startsWith("?") ? path : `/${path}`;
+    const url = this.addressOf(await this.publicUrl(), name, route) + tail;
+    return this.#reachPublic(url, rest, `call function ${name}`);
+  }
+
+  async #reachPublic(
+    url: string,
+    init: Omit<InvokeInit, "path">,
+    attempted: string,
+  ): Promise<Response> {
+    const headers = new Headers(init.headers);
+    const { token } = this.#transport;
+    if (token !== undefined && !headers.has("authorization")) {
+      headers.set("authorization", `Bearer ${token}`);
+    }
+    return reach(this.#transport.fetch, url, { redirect: "manual", ...init, headers }, attempted);
   }
 
   async #findPublicUrl(): Promise<string> {

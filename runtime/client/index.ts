@@ -9,6 +9,12 @@ export {
 } from "./client.ts";
 export { followEvents, readEvents, type ServerEvent } from "./events.ts";
 export {
+  type FollowRunOptions,
+  type RunQuery,
+  type RunRestartOptions,
+  type RunsClient,
+} from "./runs.ts";
+export {
   type StoreBody,
   type StoreBucketClient,
   type StoreClient,

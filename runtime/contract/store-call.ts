@@ -12,6 +12,7 @@
 import type { DiskReport } from "./control.ts";
 import type { ErrorData } from "./errors.ts";
 import type { StoreAttempt } from "./store-attempt.ts";
+import type { RunAnswers, RunAsk } from "./run-admin.ts";
 import type { RunFound, RunStart } from "./run-call.ts";
 import type {
   ListOptions,
@@ -181,6 +182,8 @@ export interface ShardActor {
   disk(report: DiskReport): Promise<void>;
   /** Resolves once the run is on disk; from then on it ends, whatever dies. */
   startRun(start: RunStart, body: Uint8Array): Promise<RunReply<{ readonly id: string }>>;
+  /** What operators ask of the runs of a namespace, and tell them. */
+  askRuns(namespace: string, asked: RunAsk): Promise<RunReply<RunAnswers[RunAsk["ask"]]>>;
   findRun(id: string): Promise<RunReply<RunFound> & { readonly body?: Uint8Array }>;
 }
 

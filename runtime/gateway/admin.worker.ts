@@ -22,6 +22,7 @@ import {
   readyResponse,
 } from "./admin-platform.worker.ts";
 import type { AdminRoute } from "./admin-route.worker.ts";
+import { RUN_ROUTES } from "./admin-runs.worker.ts";
 import { STORE_ROUTES } from "./admin-store.worker.ts";
 import { TELEMETRY_ROUTES } from "./admin-telemetry.worker.ts";
 import { type Principal, authorize, authorizeOperator } from "./authority.worker.ts";
@@ -50,6 +51,7 @@ addRoutes(NAMESPACE, [
   ...TOKEN_ROUTES,
   ...TELEMETRY_ROUTES,
   ...STORE_ROUTES,
+  ...RUN_ROUTES,
 ]);
 router.notFound((context) => {
   throw noRoute(context.req.method, context.req.path);

@@ -20,3 +20,5 @@ export { acceptedForm, formOf, packValue, readValue, showValue } from "./store-v
 export { Spreader, appendChange } from "./spreader.ts";
 export { handleCold } from "./cold-handler.ts";
 export { S3Bucket } from "./s3-bucket.ts";
+export { type Places, type ShardPage, formatCursor, mergePages, parseCursor } from "./run-pages.ts";
+export { StepList } from "./run-steps.ts";

@@ -2,7 +2,6 @@
 import { describe, expect, it } from "vitest";
 import { graphOfPlan, graphOfRun, toDot, toMermaid } from "../../workflow/index.ts";
 import { flow } from "../../workflow/builder/index.ts";
-import { operationText } from "../../workflow/engine/operation-text.ts";
 import { WorkflowWorld } from "../support/workflow-world.ts";
 
 const FLOW = flow((dag) => {
@@ -83,12 +82,13 @@ describe("the graph of a definition", () => {
   });
 });
 
-describe("what an operation does", () => {
-  it("is said without what an address may carry", () => {
-    const operation = { op: "request", url: "https://x.test/a?token=secret#b" } as const;
-    expect(operationText(operation)).toBe("request https://x.test/a");
-    const long = { op: "apply", function: "f".repeat(500) } as const;
-    expect(operationText(long)).toHaveLength(200);
+describe("a request in a graph", () => {
+  it("is said without what its address may carry", () => {
+    const calls = flow((dag) => dag.node("a").request("https://x.test/a?token=secret#b"));
+    const evaluated = calls.evaluate({ input: 1, query: {}, headers: {} });
+    expect(graphOfPlan(evaluated.plan).nodes[0]?.operations).toStrictEqual([
+      "request https://x.test/a",
+    ]);
   });
 });
 

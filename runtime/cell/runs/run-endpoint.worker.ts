@@ -3,6 +3,8 @@ import {
   ERRORS,
   IsolaError,
   RUN_BODY_MAX_BYTES,
+  type RunAdminQuestion,
+  type RunAsk,
   type RunQuestion,
   type RunStart,
   type StoreRequest,
@@ -12,20 +14,29 @@ import {
 import type { Cell } from "../cell.worker.ts";
 import { storageFault } from "../shard/storage-fault.ts";
 
-export function isRunQuestion(asked: StoreRequest | RunQuestion): asked is RunQuestion {
-  return asked.call.op === "startRun" || asked.call.op === "findRun";
+const OPERATIONS: ReadonlySet<string> = new Set(["startRun", "findRun", "askRuns"]);
+
+export function isRunQuestion(
+  asked: StoreRequest | RunQuestion | RunAdminQuestion,
+): asked is RunQuestion | RunAdminQuestion {
+  return OPERATIONS.has(asked.call.op);
 }
 
 /** Never throws; a refusal is `ErrorData` under the status of its code. */
 export async function handleRun(
   cell: Cell,
   request: Request,
-  { shard, call }: RunQuestion,
+  { shard, call }: RunQuestion | RunAdminQuestion,
 ): Promise<Response> {
   try {
     const { shards, slot } = cell.bindings;
     if (!shards.own.includes(shard)) throw notHere(shard, slot);
     const actor = shards.actor(shard);
+    if (call.op === "askRuns") {
+      const answered = await actor.askRuns(call.namespace, await request.json<RunAsk>());
+      if (!answered.ok) throw IsolaError.fromData(answered.error);
+      return Response.json(answered.value);
+    }
     if (call.op === "findRun") {
       const found = await actor.findRun(call.id);
       if (!found.ok) throw IsolaError.fromData(found.error);

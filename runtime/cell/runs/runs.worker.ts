@@ -9,7 +9,10 @@
 import {
   IsolaError,
   type RunCallback,
+  type RunAnswers,
+  type RunAsk,
   type RunFound,
+  type RunPin,
   type RunStart,
   assert,
   systemClock,
@@ -33,6 +36,7 @@ import { type CallInput, type CallOutput, attemptCall } from "./async-call.worke
 import { type CallbackContent, callBack } from "./callbacks.worker.ts";
 import { withValues } from "./held-values.ts";
 import type { RunJobs } from "./run-store.ts";
+import { LineWaiters } from "./line-waiters.ts";
 import type {
   Attempter,
   Attempters,
@@ -41,6 +45,7 @@ import type {
   Performers,
   RunsDesk,
 } from "./performers.ts";
+import { answerAsk, unbounded } from "./run-admin.worker.ts";
 
 /** Node of the one step that an asynchronous call is. */
 const NODE = "call";
@@ -58,6 +63,7 @@ export class Runs implements RunsDesk {
   /** Attempts under way. */
   readonly #attempts = new Map<string, AbortController>();
   #bytes = 0;
+  readonly #waiters = new LineWaiters();
 
   /** Opens synchronously. @param fail ends the actor. */
   constructor(log: CommitLog, jobs: RunJobs, fail: (reason: unknown) => void) {
@@ -88,6 +94,7 @@ export class Runs implements RunsDesk {
         perform: (run, request, effect) => this.#perform(run, request, effect),
       },
       store: jobs,
+      noted: (id) => this.#waiters.noted(id),
     });
     jobs.sweep((id) => this.#coordinator.find(id) !== undefined);
   }
@@ -159,8 +166,40 @@ export class Runs implements RunsDesk {
     };
   }
 
+  /** What operators ask and tell: see run-admin.worker.ts. */
+  ask(namespace: string, asked: RunAsk): Promise<RunAnswers[RunAsk["ask"]]> {
+    const desk = {
+      coordinator: this.#coordinator,
+      log: this.#log,
+      waiters: this.#waiters,
+      startAgain: this.#startAgain.bind(this),
+    };
+    return answerAsk(desk, namespace, asked);
+  }
+
   report(run: RunRef, report: RunReport): void {
     this.#guarded(() => this.#coordinator.report(run, report));
+  }
+
+  /** A run of its own, with the input of another one and the functions of now. */
+  #startAgain(
+    namespace: string,
+    run: string,
+    id: string,
+    pins: Readonly<Record<string, RunPin>>,
+  ): void {
+    const {
+      parent: _parent,
+      chain: _chain,
+      ...request
+    } = this.#coordinator.inspect(namespace, run).request;
+    const { planned } = request;
+    this.#coordinator.start({
+      ...request,
+      id,
+      namespace,
+      ...(planned && { planned: { ...planned, pins: { ...planned.pins, ...unbounded(pins) } } }),
+    });
   }
 
   #makePerformers(): Performers {

@@ -12,6 +12,7 @@ import {
   type DiskReport,
   IsolaError,
   LIMITS,
+  type RunAsk,
   type RunStart,
   type ShardActor,
   type SqlValue,
@@ -136,6 +137,15 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
       return { ok: true, ...(await this.#runs.find(id)) };
     } catch (thrown) {
       return { ok: false, error: this.#desk.refusal(thrown, "read a run").toData() };
+    }
+  }
+
+  async askRuns(namespace: string, asked: RunAsk): ReturnType<ShardActor["askRuns"]> {
+    try {
+      await this.#opened();
+      return { ok: true, value: await this.#runs.ask(namespace, asked) };
+    } catch (thrown) {
+      return { ok: false, error: this.#desk.refusal(thrown, "operate runs").toData() };
     }
   }
 

@@ -1,0 +1,205 @@
+/**
+ * What operators ask of the runs of a shard, and tell them (contract/run-admin.ts).
+ *
+ * P1 What is told is on disk (G9): an answer waits for the commit of what it was read from.
+ * P2 A namespace sees its own runs; others are as if they were not (G6).
+ * P3 A command is an event of the run's journal: it is carried out once it is on disk, or refused
+ *    and nothing has changed.
+ */
+import {
+  RUN_ADMIN_LIMITS,
+  type RunAnswers,
+  type RunAsk,
+  type RunCommand,
+  type RunFault,
+  type RunInfo,
+  type RunPin,
+  type RunShown,
+  type ShownValue,
+} from "../../contract/index.ts";
+import {
+  type Coordinator,
+  type RunReport,
+  graphOfRun,
+  toDot,
+  toMermaid,
+} from "../../../workflow/index.ts";
+import type { CommitLog } from "../shard/commit-log.ts";
+import type { CallInput, CallOutput } from "./async-call.worker.ts";
+import type { LineWaiters } from "./line-waiters.ts";
+import { shownBody, shownHeld } from "./shown-value.ts";
+
+/** Beyond so many nobody waits: they are answered at once, and ask again. */
+const WAITERS_MAX = 1_000;
+
+type Asked<Ask extends RunAsk["ask"]> = Extract<RunAsk, { readonly ask: Ask }>;
+
+export interface RunAdminDesk {
+  readonly coordinator: Coordinator;
+  readonly log: CommitLog;
+  readonly waiters: LineWaiters;
+  /** Starts a run with the input of another one; once for an id. */
+  startAgain(
+    namespace: string,
+    run: string,
+    id: string,
+    pins: Readonly<Record<string, RunPin>>,
+  ): void;
+}
+
+/** Errors: `RUN_NOT_FOUND`, `RUN_STATE`, `STEP_NOT_FOUND`, `REQUEST_INVALID`, `QUOTA_EXCEEDED`. */
+export async function answerAsk(
+  desk: RunAdminDesk,
+  namespace: string,
+  asked: RunAsk,
+): Promise<RunAnswers[RunAsk["ask"]]> {
+  if (asked.ask === "history") await waitForLines(desk, namespace, asked);
+  const answer = answerOf(desk, namespace, asked);
+  await desk.log.committed(desk.log.position);
+  return answer;
+}
+
+function answerOf(desk: RunAdminDesk, namespace: string, asked: RunAsk): RunAnswers[RunAsk["ask"]] {
+  const { coordinator } = desk;
+  switch (asked.ask) {
+    case "list":
+      return coordinator.list(namespace, asked.filter);
+    case "show":
+      return show(coordinator, namespace, asked.run);
+    case "history":
+      return history(coordinator, namespace, asked);
+    case "graph":
+      return { text: graph(coordinator, namespace, asked) };
+    case "tell": {
+      const { request } = coordinator.inspect(namespace, asked.run);
+      const report = reportOf(asked.command, request.planned !== undefined);
+      coordinator.report({ id: asked.run, namespace }, report);
+      return infoOf(coordinator, namespace, asked.run);
+    }
+    case "startAgain":
+      desk.startAgain(namespace, asked.run, asked.id, asked.pins);
+      return infoOf(coordinator, namespace, asked.id);
+    case "tally":
+      return { rows: coordinator.tally() };
+  }
+}
+
+/** Until there is a line after the one that is known, the run has ended, or the time is up. */
+async function waitForLines(
+  { coordinator, waiters }: RunAdminDesk,
+  namespace: string,
+  { run, after, waitMs }: Asked<"history">,
+): Promise<void> {
+  if (waitMs <= 0 || waiters.count >= WAITERS_MAX) return;
+  if (coordinator.history(namespace, run, after).entries.length > 0) return;
+  if (coordinator.show(namespace, run).endedAtMs !== undefined) return;
+  const bound = new AbortController();
+  const pause = scheduler
+    .wait(Math.min(waitMs, RUN_ADMIN_LIMITS.waitMaxMs), { signal: bound.signal })
+    .catch(() => undefined);
+  await waiters.wait(run, pause);
+  bound.abort();
+}
+
+function history(
+  coordinator: Coordinator,
+  namespace: string,
+  { run, after }: Asked<"history">,
+): RunAnswers["history"] {
+  const page = coordinator.history(namespace, run, after);
+  const hasEnded = coordinator.show(namespace, run).endedAtMs !== undefined;
+  const isLast = coordinator.history(namespace, run, page.after).entries.length === 0;
+  return { items: page.entries, after: page.after, isOver: hasEnded && isLast };
+}
+
+function infoOf(coordinator: Coordinator, namespace: string, id: string): RunInfo {
+  const { workflow, status, startedAtMs, endedAtMs, ended } = coordinator.show(namespace, id);
+  const error = ended?.error && faultOf(ended.error);
+  return {
+    id,
+    workflow,
+    status,
+    startedAtMs,
+    ...(endedAtMs !== undefined && { endedAtMs }),
+    ...(error && { error }),
+  };
+}
+
+function show(coordinator: Coordinator, namespace: string, id: string): RunShown {
+  const { summary, request, state } = coordinator.inspect(namespace, id);
+  const isCall = request.planned !== undefined;
+  const input = isCall ? callInput(request.input) : shownHeld(request.input);
+  const held = summary.ended?.output;
+  const output = held && (isCall ? callOutput(held) : shownHeld(held));
+  const { deadlineMs, pausedAtMs, plan, pins, inbox, form } = state;
+  const { parent } = request;
+  const rollbackError = summary.ended?.rollbackError;
+  return {
+    ...infoOf(coordinator, namespace, id),
+    form,
+    durability: plan?.durability ?? "step",
+    ...(input && { input }),
+    ...(output && { output }),
+    ...(rollbackError && { rollbackError: faultOf(rollbackError) }),
+    ...(deadlineMs !== undefined && { deadlineAtMs: deadlineMs }),
+    ...(pausedAtMs !== undefined && { pausedAtMs }),
+    ...(parent && { parent: { run: parent.run, step: parent.step } }),
+    pins: Object.fromEntries(Object.entries(pins).map(([name, { version }]) => [name, version])),
+    events: inbox.map(({ name }) => name),
+  };
+}
+
+function graph(
+  coordinator: Coordinator,
+  namespace: string,
+  { run, format }: Asked<"graph">,
+): string {
+  const drawn = graphOfRun(coordinator.inspect(namespace, run).state);
+  if (format === "dot") return toDot(drawn);
+  return format === "mermaid" ? toMermaid(drawn) : JSON.stringify(drawn);
+}
+
+function reportOf(command: RunCommand, isCall: boolean): RunReport {
+  if (command.type === "signal") {
+    const { type, id, name, payload } = command;
+    return { type, id, name, payload: { value: payload } };
+  }
+  if (command.type !== "restart" || !isCall || !command.pins) return command;
+  return { ...command, pins: unbounded(command.pins) };
+}
+
+/** Of asynchronous calls the gateway bounds the attempts, from when they run. */
+export function unbounded(
+  pins: Readonly<Record<string, RunPin>>,
+): Readonly<Record<string, RunPin>> {
+  const entries = Object.entries(pins);
+  return Object.fromEntries(entries.map(([name, pin]) => [name, { ...pin, timeoutMs: 0 }]));
+}
+
+function faultOf({ name, message, code, step }: RunFault): RunFault {
+  return {
+    name,
+    message,
+    ...(code !== undefined && { code }),
+    ...(step !== undefined && { step }),
+  };
+}
+
+type Held = Parameters<typeof shownHeld>[0];
+
+/** The request that an asynchronous call is. */
+function callInput(held: Held): ShownValue | undefined {
+  if (!("value" in held)) return shownHeld(held);
+  const { request, body } = held.value as CallInput;
+  return shownBody(typeOf(request.headers), body);
+}
+
+function callOutput(held: Held): ShownValue | undefined {
+  if (!("value" in held)) return shownHeld(held);
+  const { output, body } = held.value as CallOutput;
+  return shownBody(typeOf(output.headers), body);
+}
+
+function typeOf(headers: CallInput["request"]["headers"]): string {
+  return headers.find(([name]) => name.toLowerCase() === "content-type")?.[1] ?? "";
+}

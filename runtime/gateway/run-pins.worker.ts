@@ -1,0 +1,91 @@
+/** The versions of functions with which a run goes on: fix and continue. */
+import {
+  IsolaError,
+  type RestartVersions,
+  type RouteTarget,
+  type RunPin,
+  pickTarget,
+} from "../contract/index.ts";
+import type { AdminCall } from "./admin-route.worker.ts";
+import { type Field, optional } from "./request-fields.ts";
+
+const VERSION_MAX = 2 ** 31;
+
+/** `"latest"`, or an object of function and version. */
+export function versionsField(): Field<RestartVersions> & { readonly isOptional: true } {
+  return optional({
+    required: '"latest", or an object of versions by function: numbers or "latest"',
+    isOptional: false,
+    parse: (value) => {
+      if (value === "latest") return value;
+      if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+      return Object.values(value).every(isVersion) ? (value as RestartVersions) : undefined;
+    },
+  });
+}
+
+function isVersion(value: unknown): boolean {
+  if (value === "latest") return true;
+  const isNumber = typeof value === "number" && Number.isInteger(value);
+  return isNumber && value > 0 && value < VERSION_MAX;
+}
+
+/**
+ * @param pinned what the run is pinned to.
+ * @throws IsolaError `FUNCTION_NOT_FOUND`, `VERSION_NOT_FOUND`, `REQUEST_INVALID`.
+ */
+export async function pinsOf(
+  call: AdminCall,
+  pinned: Readonly<Record<string, number>>,
+  versions: RestartVersions,
+): Promise<Readonly<Record<string, RunPin>>> {
+  const wanted =
+    versions === "latest"
+      ? Object.keys(pinned).map((name) => [name, "latest"] as const)
+      : Object.entries(versions);
+  const pins: Record<string, RunPin> = {};
+  for (const [name, version] of wanted) {
+    if (!Object.hasOwn(pinned, name)) throw notPinned(name, pinned);
+    pins[name] = await pinOf(call, name, version);
+  }
+  return pins;
+}
+
+async function pinOf(
+  { state, namespace }: AdminCall,
+  name: string,
+  version: number | "latest",
+): Promise<RunPin> {
+  const route = state.table.route(namespace, name);
+  if (!route) {
+    throw new IsolaError("FUNCTION_NOT_FOUND", {
+      attempted: `restart a run with ${name}`,
+      found: "no such function any more",
+    });
+  }
+  const target =
+    version === "latest"
+      ? pickTarget(route, state.random.fraction())
+      : route.targets.find((one) => one.version === version);
+  if (target) return pinOfTarget(target);
+  const known = await state.registry.read("versions", { namespace, name });
+  const isKnown = known.some((one) => one.version === version);
+  throw new IsolaError("VERSION_NOT_FOUND", {
+    attempted: `restart a run with version ${String(version)} of ${name}`,
+    found: isKnown ? "a version without traffic" : "no such version",
+    required: "a version that calls are routed to",
+    fix: `isola versions ${name} lists them; isola promote gives one traffic.`,
+  });
+}
+
+function pinOfTarget({ version, retry, timeoutMs }: RouteTarget): RunPin {
+  return { version, retry, timeoutMs };
+}
+
+function notPinned(name: string, pinned: Readonly<Record<string, number>>): IsolaError {
+  return new IsolaError("REQUEST_INVALID", {
+    attempted: "restart a run",
+    found: `a version of ${JSON.stringify(name.slice(0, 60))}, which the run does not call`,
+    required: Object.keys(pinned).join(", ") || "no versions",
+  });
+}
