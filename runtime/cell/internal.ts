@@ -1,5 +1,6 @@
 /** For tests only: the pure parts of the cell. */
 export { IsolateLedger } from "./isolate-ledger.ts";
+export { DispatchQueue } from "./runs/dispatch-queue.ts";
 export { classifyRuntimeError } from "./runtime-error.ts";
 export { checkCall } from "./shard/check-call.ts";
 export { CommitLog } from "./shard/commit-log.ts";

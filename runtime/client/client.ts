@@ -15,6 +15,7 @@ import {
   type NamespaceSummary,
   type PlatformStatus,
   type Role,
+  type ScheduleSummary,
   type SecretSummary,
   type Span,
   type TraceSummary,
@@ -285,6 +286,11 @@ export class IsolaClient {
       await this.#send({ attempted, method: "DELETE", path, query });
     },
   };
+
+  /** Of all functions of the namespace, with the next tick of each. */
+  async schedules(): Promise<readonly ScheduleSummary[]> {
+    return this.#items({ attempted: "list schedules", path: this.#path("schedules") });
+  }
 
   async usage(query: { readonly sinceMs?: number | undefined } = {}): Promise<UsageReport> {
     const path = this.#path("usage");

@@ -16,6 +16,7 @@ import {
 } from "../cell/index.worker.ts";
 import {
   type GatewayBindings,
+  beginTicks,
   gatewayOf,
   handleAdmin,
   handlePublic,
@@ -108,6 +109,13 @@ export class CellControl extends WorkerEntrypoint<CollapsedEnv> {
 export class CellSupply extends WorkerEntrypoint<CollapsedEnv> {
   override fetch(request: Request): Promise<Response> {
     return handleSupply(request, SLOT, gateway(this.env).state, this.ctx);
+  }
+}
+
+export class Schedules extends WorkerEntrypoint<CollapsedEnv> {
+  begin(ticks: Parameters<typeof beginTicks>[1]): ReturnType<typeof beginTicks> {
+    cellOf(() => cellBindings(this.env));
+    return beginTicks(gateway(this.env).state, ticks);
   }
 }
 

@@ -65,6 +65,21 @@ export interface FunctionDetail extends FunctionSummary {
   /** Address paths: `/function/…` and the host form. */
   readonly addresses: readonly string[];
   readonly usage: UsageRow | null;
+  readonly schedules: readonly ScheduleSummary[];
+}
+
+/** A schedule of a function. Times are null where there is none. */
+export interface ScheduleSummary {
+  readonly function: string;
+  /** Cron expression. */
+  readonly schedule: string;
+  readonly timeZone: string;
+  readonly nextAtMs: number | null;
+  readonly lastAtMs: number | null;
+  /** The run of the last tick. */
+  readonly lastRun: string | null;
+  /** Why the last tick began none. */
+  readonly lastError: string | null;
 }
 
 export interface VersionSummary {

@@ -6,6 +6,7 @@
  */
 import { IsolaError } from "./errors.ts";
 import { LIMITS } from "./limits.ts";
+import { type Schedule, scheduleFault } from "./schedule.ts";
 
 export type BackendName = "isolate" | "process" | "container" | "gvisor" | "microvm";
 export type AuthMode = "public" | "token" | "internal";
@@ -42,8 +43,15 @@ export interface FunctionConfig {
   idempotent?: boolean;
   /** Retries of asynchronous calls and workflow steps. */
   retry?: { limit?: number; delayMs?: number; backoff?: "constant" | "linear" | "exponential" };
-  /** Schedules. */
-  cron?: { schedule: string; timeZone?: string }[];
+  /**
+   * Begins a run at each tick: cron expressions of five fields, or six with seconds; UTC where no
+   * IANA time zone is said. The input is `{cron, timeZone, scheduledTime}`.
+   */
+  cron?: (string | { schedule: string; timeZone?: string })[];
+  /** Runs under way at once; those beyond are queued, oldest first. 0 = no bound. */
+  concurrency?: { limit?: number };
+  /** How long ended runs are kept, and how many; 0 = as the platform keeps them. */
+  retention?: { ageMs?: number; runs?: number };
   /** workerd compatibility date, YYYY-MM-DD. */
   compatibilityDate?: string;
   /** workerd compatibility flags; experimental ones are refused. */
@@ -81,7 +89,9 @@ export interface ResolvedConfig {
     readonly delayMs: number;
     readonly backoff: "constant" | "linear" | "exponential";
   };
-  readonly cron: readonly { schedule: string; timeZone: string }[];
+  readonly cron: readonly Schedule[];
+  readonly concurrency: { readonly limit: number };
+  readonly retention: { readonly ageMs: number; readonly runs: number };
   readonly compatibilityDate: string;
   readonly compatibilityFlags: readonly string[];
 }
@@ -164,18 +174,36 @@ const fields =
     return undefined;
   };
 
+const text: Check = (value) => (typeof value === "string" ? undefined : "a string");
+
 const cron: Check = (value) => {
-  const item = fields({
-    schedule: (text) => (typeof text === "string" && text.trim() !== "" ? undefined : "a schedule"),
-    timeZone: (text) => (typeof text === "string" ? undefined : "a time zone"),
-  });
-  if (!Array.isArray(value)) return "a list of {schedule, timeZone}";
+  const item = fields({ schedule: text, timeZone: text });
+  const wanted = "a list of cron expressions or {schedule, timeZone}";
+  if (!Array.isArray(value)) return wanted;
+  if (value.length > LIMITS.schedulesPerFunction) return `at most ${LIMITS.schedulesPerFunction}`;
   for (const one of value) {
-    const wanted = item(one);
-    if (wanted !== undefined) return wanted;
+    const fault = typeof one === "string" ? undefined : item(one);
+    if (fault !== undefined) return isRecord(one) ? fault : wanted;
+    if (isRecord(one) && one["schedule"] === undefined)
+      return "each of the list to have a schedule";
+    const bad = scheduleFault(scheduleOf(one as CronItem));
+    if (bad !== undefined) return `${JSON.stringify(one)} to be ${bad}`;
   }
   return undefined;
 };
+
+type CronItem = NonNullable<FunctionConfig["cron"]>[number];
+
+function scheduleOf(item: CronItem): Schedule {
+  const { schedule, timeZone = "UTC" } = typeof item === "string" ? { schedule: item } : item;
+  return { schedule: schedule.trim(), timeZone };
+}
+
+/** Each once, however often it was said. */
+function schedulesOf(items: readonly CronItem[]): Schedule[] {
+  const schedules = items.map(scheduleOf);
+  return [...new Map(schedules.map((one) => [JSON.stringify(one), one])).values()];
+}
 
 const compatibilityDate: Check = (value) =>
   typeof value === "string" &&
@@ -193,6 +221,7 @@ const compatibilityFlags: Check = (value) => {
   return (value as string[]).some((flag) => REFUSED_FLAGS.test(flag)) ? wanted : undefined;
 };
 
+const RETENTION_MAX_MS = 365 * 24 * 60 * 60 * 1_000;
 const SCALE_DEFAULT = { min: 0, max: 20, target: 10, idleMs: 60_000, warm: 0 } as const;
 const RETRY_DEFAULT = { limit: 0, delayMs: 1_000, backoff: "exponential" } as const;
 
@@ -252,7 +281,17 @@ export const CONFIG_OPTIONS = {
     }),
     help: "retries of asynchronous calls and steps",
   },
-  cron: { default: [], check: cron, help: "schedules" },
+  cron: { default: [], check: cron, help: "schedules of runs, with a time zone each" },
+  concurrency: {
+    default: { limit: 0 },
+    check: fields({ limit: integer(0, 1_000_000) }),
+    help: "runs under way at once; 0 = no bound",
+  },
+  retention: {
+    default: { ageMs: 0, runs: 0 },
+    check: fields({ ageMs: integer(0, RETENTION_MAX_MS), runs: integer(0, 10_000_000) }),
+    help: "how long ended runs are kept, and how many; 0 = as the platform does",
+  },
   compatibilityDate: {
     default: DEFAULT_COMPATIBILITY_DATE,
     check: compatibilityDate,
@@ -282,8 +321,7 @@ export function resolveConfig(...layers: readonly unknown[]): ResolvedConfig {
     resolved[name] = mergeValues(option.default, given);
   }
   const config = resolved as unknown as ResolvedConfig;
-  const withZones = config.cron.map((item) => ({ ...item, timeZone: item.timeZone ?? "UTC" }));
-  return { ...config, cron: withZones };
+  return { ...config, cron: schedulesOf(config.cron) };
 }
 
 /** Objects merge by field, everything else is replaced; the strongest layer wins. */

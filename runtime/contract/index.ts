@@ -7,6 +7,7 @@ export {
   type DeployResult,
   type FunctionSummary,
   type FunctionDetail,
+  type ScheduleSummary,
   type VersionSummary,
   type TrafficRequest,
   type NamespaceSummary,
@@ -118,6 +119,7 @@ export {
   type OptionName,
 } from "./options.ts";
 export { RoutingTable, blockBoundMs, pickTarget } from "./routing-table.ts";
+export { type Schedule, nextTickMs } from "./schedule.ts";
 export {
   isWorkflow,
   type FunctionForm,

@@ -91,6 +91,7 @@ const FUNCTION_VERBS = [
   "invoke",
   "logs",
   "usage",
+  "schedules",
 ];
 const SECRET_VERBS = ["secret put", "secret list", "secret remove", "secret callback-key"];
 const TOKEN_VERBS = ["token create", "token list", "token revoke"];

@@ -33,6 +33,10 @@ export interface RouteTarget {
   readonly idempotent: boolean;
   /** Of asynchronous calls. */
   readonly retry: ResolvedConfig["retry"];
+  /** Runs under way at once; 0 = no bound. */
+  readonly concurrency: number;
+  /** Of ended runs; 0 = as the platform keeps them. */
+  readonly retention: ResolvedConfig["retention"];
   readonly reuse: "shared" | "call";
   readonly egress: Egress;
   /** Generation of the namespace's secrets that the version uses; 0 if it uses none. */

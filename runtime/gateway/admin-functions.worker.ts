@@ -72,6 +72,13 @@ export const FUNCTION_ROUTES: readonly AdminRoute[] = [
     },
   },
   {
+    method: "GET",
+    path: "/schedules",
+    needs: "read",
+    handle: async ({ state, namespace }) =>
+      items(await state.registry.read("schedules", { namespace })),
+  },
+  {
     method: "POST",
     path: "/functions/:name/release",
     needs: "operate",

@@ -5,9 +5,12 @@ import type { GatewayBindings, GatewaySettings } from "./bindings.worker.ts";
 import { handleControl } from "./control.worker.ts";
 import { gatewayOf } from "./gateway.worker.ts";
 import { handlePublic } from "./public.worker.ts";
+import { beginTicks } from "./schedules.worker.ts";
 import { handleSupply } from "./supply.worker.ts";
 
 export { Registry } from "../registry/index.worker.ts";
+
+type Ticks = Parameters<typeof beginTicks>[1];
 
 /** Bindings by the names that the host writes (runtime/host/config.ts). */
 interface Env extends Readonly<Record<`CELL_${number}` | `CELLCTL_${number}`, Fetcher>> {
@@ -55,6 +58,13 @@ export class Supply extends WorkerEntrypoint<Env, { readonly slot: number }> {
   override fetch(request: Request): Promise<Response> {
     const { state } = gatewayOf(() => bindings(this.env));
     return handleSupply(request, this.ctx.props.slot, state, this.ctx);
+  }
+}
+
+/** Asked by the registry's alarm. */
+export class Schedules extends WorkerEntrypoint<Env> {
+  begin(ticks: Ticks): ReturnType<typeof beginTicks> {
+    return beginTicks(gatewayOf(() => bindings(this.env)).state, ticks);
   }
 }
 

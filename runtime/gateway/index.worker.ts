@@ -5,4 +5,5 @@ export type { GatewayBindings, GatewaySettings } from "./bindings.worker.ts";
 export { handleEgress } from "./egress-handler.worker.ts";
 export { gatewayOf } from "./gateway.worker.ts";
 export { handlePublic } from "./public.worker.ts";
+export { beginTicks } from "./schedules.worker.ts";
 export { handleSupply } from "./supply.worker.ts";

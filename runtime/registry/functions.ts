@@ -22,6 +22,7 @@ import { requireNamespace } from "./namespaces.ts";
 import type { Changes, DeployInput, Deployed, Key, VersionKey } from "./operations.ts";
 import { storedArrivals, storedConfig, storedQuotas, storedTraffic } from "./routes.ts";
 import { type FunctionRow, STATEMENTS, type VersionRow } from "./schema.ts";
+import { putSchedules, schedulesOf } from "./schedules.ts";
 import type { Scope } from "./scope.ts";
 import { sealedSecrets } from "./secrets.ts";
 import type { Database } from "./sql.ts";
@@ -51,6 +52,7 @@ export function functionDetail(
     bundleHash: version.bundleHash,
     bundleBytes: version.bundleBytes,
     entrypoints: parseStored(version.entrypoints, "versions.entrypoints") as string[],
+    schedules: schedulesOf(db, input),
   };
 }
 
@@ -138,6 +140,7 @@ export function removeFunction(scope: Scope, input: Key): null {
   requireFunction(db, input);
   for (const row of db.all(STATEMENTS.versionList, namespace, name)) deleteVersion(scope, row);
   db.all(STATEMENTS.functionDelete, namespace, name);
+  putSchedules(scope, input);
   scope.touchRoute(namespace, name);
   return null;
 }
@@ -283,6 +286,7 @@ function putFunction(
   const { namespace, name } = key;
   const rows = [JSON.stringify(traffic), JSON.stringify(arrivals)] as const;
   scope.db.all(STATEMENTS.functionPut, namespace, name, ...rows, deployedAtMs);
+  putSchedules(scope, key);
   scope.touchRoute(namespace, name);
 }
 

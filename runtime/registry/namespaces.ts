@@ -106,6 +106,7 @@ export function removeNamespace(scope: Scope, input: Input<"removeNamespace">): 
   db.all(STATEMENTS.tokenDeleteAll, namespace);
   db.all(STATEMENTS.usageDeleteAll, namespace);
   db.all(STATEMENTS.storeUsageDeleteAll, namespace);
+  db.all(STATEMENTS.schedulesDeleteAll, namespace);
   db.all(STATEMENTS.namespaceDelete, namespace);
   scope.dropNamespace(namespace);
   return null;

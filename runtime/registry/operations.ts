@@ -15,6 +15,8 @@ import type {
   Role,
   RoutingChange,
   RoutingSnapshot,
+  Schedule,
+  ScheduleSummary,
   SecretSummary,
   StoreTierBytes,
   StoreUsage,
@@ -52,6 +54,17 @@ export interface Deployed {
   /** False if a version of the same content was there before, and for a dry run. */
   readonly created: boolean;
   readonly traffic: readonly Share[];
+}
+
+/** A tick of a schedule: named by the schedule and the time at which it was due. */
+export interface Tick extends Key, Schedule {
+  readonly atMs: number;
+}
+
+/** What came of it: a run, or why there is none. */
+export interface EndedTick extends Tick {
+  readonly run: string | null;
+  readonly error: string | null;
 }
 
 /** Usage of the store over some hours. */
@@ -116,6 +129,11 @@ export interface Reads {
   token(input: { id: string }): StoredToken | null;
   usage(input: { namespace: string; sinceMs: number }): UsageRow[];
   storeUsage(input: { namespace: string; sinceMs: number }): StoreUsageSum;
+  schedules(input: { namespace: string }): ScheduleSummary[];
+  /** Ticks whose time has come, oldest first. */
+  dueTicks(input: { limit: number }): Tick[];
+  /** When the next tick is due; null if none is. */
+  nextTick(input: null): number | null;
   /** Those of `bundles` that no version names. */
   unnamedBundles(input: { bundles: readonly string[] }): string[];
 }
@@ -153,6 +171,7 @@ export interface Changes {
   removeToken(input: { namespace: string; id: string }): null;
   addUsage(input: { entries: readonly HourlyUsage[] }): null;
   addStoreUsage(input: { reports: readonly ShardCounters[] }): null;
+  endTicks(input: { ticks: readonly EndedTick[] }): null;
 }
 
 export type ReadName = keyof Reads;

@@ -23,6 +23,7 @@ import type { ChangeName, Changed, Changes, ReadName, Reads, RoutingUpdate } fro
 import { readSnapshot } from "./routes.ts";
 import { MIGRATIONS, STATEMENTS, TABLES, migrationStatement } from "./schema.ts";
 import { Scope } from "./scope.ts";
+import * as schedules from "./schedules.ts";
 import * as secrets from "./secrets.ts";
 import { Database, type Sql } from "./sql.ts";
 import * as storeUsage from "./store-usage.ts";
@@ -47,6 +48,7 @@ const CHANGES: { readonly [K in ChangeName]: Handler<Changes[K], Scope> } = {
   removeToken: namespaces.removeToken,
   addUsage: namespaces.addUsage,
   addStoreUsage: storeUsage.addStoreUsage,
+  endTicks: schedules.endTicks,
 };
 
 /** Changes remembered in memory; who is further behind gets the whole. */
@@ -85,6 +87,9 @@ export class RegistryCore {
     token: namespaces.findToken,
     usage: namespaces.readUsage,
     storeUsage: storeUsage.readStoreUsage,
+    schedules: schedules.listSchedules,
+    dueTicks: (db, { limit }) => schedules.dueTicks(db, this.#clock.now(), limit),
+    nextTick: schedules.nextTick,
     unnamedBundles: (db, { bundles }) =>
       bundles.filter((hash) => db.first(STATEMENTS.bundleNamed, hash) === undefined),
   };

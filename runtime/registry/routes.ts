@@ -10,6 +10,7 @@ import {
   type ResolvedConfig,
   type RouteTarget,
   type RoutingSnapshot,
+  resolveConfig,
 } from "../contract/index.ts";
 import { parseStored } from "./damage.ts";
 import {
@@ -29,8 +30,12 @@ export function storedQuotas(row: NamespaceRow): Quotas {
   };
 }
 
+/** Versions of an older release have no options that came later. */
+const DEFAULT_CONFIG = resolveConfig();
+
 export function storedConfig(row: VersionRow): ResolvedConfig {
-  return parseStored(row.config, "versions.config") as ResolvedConfig;
+  const stored = parseStored(row.config, "versions.config") as Partial<ResolvedConfig>;
+  return { ...DEFAULT_CONFIG, ...stored };
 }
 
 export function storedTraffic(row: FunctionRow): Share[] {
@@ -131,6 +136,8 @@ function toTarget(row: VersionRow, weight: number, secrets: readonly SecretRow[]
     auth: config.auth,
     idempotent: config.idempotent,
     retry: config.retry,
+    concurrency: config.concurrency.limit,
+    retention: config.retention,
     reuse: config.reuse,
     egress: config.egress,
     secretsGeneration: secretsGeneration(config.secrets, secrets),

@@ -117,6 +117,21 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       PRIMARY KEY (shard, namespace)
     ) WITHOUT ROWID`,
   ],
+  [
+    // nextAtMs: null when no tick comes any more. lastRun, lastError: what came of the last one.
+    `CREATE TABLE schedules (
+      namespace TEXT NOT NULL,
+      name TEXT NOT NULL,
+      schedule TEXT NOT NULL,
+      timeZone TEXT NOT NULL,
+      nextAtMs INTEGER,
+      lastAtMs INTEGER,
+      lastRun TEXT,
+      lastError TEXT,
+      PRIMARY KEY (namespace, name, schedule, timeZone)
+    ) WITHOUT ROWID`,
+    "CREATE INDEX schedulesByTime ON schedules (nextAtMs) WHERE nextAtMs IS NOT NULL",
+  ],
 ];
 
 /** Tables that a registry of the newest migration has; a missing one is damage. */
@@ -132,7 +147,19 @@ export const TABLES = [
   "usage",
   "storeUsage",
   "storeSeen",
+  "schedules",
 ] as const;
+
+export interface ScheduleRow {
+  readonly namespace: string;
+  readonly name: string;
+  readonly schedule: string;
+  readonly timeZone: string;
+  readonly nextAtMs: number | null;
+  readonly lastAtMs: number | null;
+  readonly lastRun: string | null;
+  readonly lastError: string | null;
+}
 
 export interface NamespaceRow {
   readonly namespace: string;
@@ -225,6 +252,7 @@ const STORE_COUNTERS = `memoryByteSeconds, diskByteSeconds, coldByteSeconds, ope
 const SECRET_COLUMNS = "namespace, name, bytes, generation, updatedAtMs";
 
 type Key = [namespace: string, name: string];
+type ScheduleKey = [...Key, schedule: string, timeZone: string];
 
 export const STATEMENTS = {
   check: statement<[], { quick_check: string }>("PRAGMA quick_check"),
@@ -439,6 +467,42 @@ export const STATEMENTS = {
        sum(bytesIn) AS bytesIn, sum(bytesOut) AS bytesOut, max(heldMaxBytes) AS heldMaxBytes
      FROM storeUsage WHERE namespace = ? AND hourStartMs >= ?`,
   ),
+  scheduleList: statement<[namespace: string], ScheduleRow>(
+    "SELECT * FROM schedules WHERE namespace = ? ORDER BY name, schedule, timeZone",
+  ),
+  schedulesOf: statement<Key, ScheduleRow>(
+    "SELECT * FROM schedules WHERE namespace = ? AND name = ? ORDER BY schedule, timeZone",
+  ),
+  schedulesDue: statement<[nowMs: number, limit: number], ScheduleRow>(
+    "SELECT * FROM schedules WHERE nextAtMs <= ? ORDER BY nextAtMs LIMIT ?",
+  ),
+  scheduleNext: statement<[], { nextAtMs: number | null }>(
+    "SELECT min(nextAtMs) AS nextAtMs FROM schedules WHERE nextAtMs IS NOT NULL",
+  ),
+  scheduleInsert: statement<[...ScheduleKey, nextAtMs: number | null]>(
+    `INSERT OR IGNORE INTO schedules (namespace, name, schedule, timeZone, nextAtMs)
+     VALUES (?, ?, ?, ?, ?)`,
+  ),
+  /** Nothing if the tick was told before, or the schedule is no more. */
+  scheduleTicked: statement<
+    [
+      nextAtMs: number | null,
+      lastAtMs: number,
+      lastRun: string | null,
+      lastError: string | null,
+      ...ScheduleKey,
+      atMs: number,
+    ]
+  >(
+    `UPDATE schedules SET nextAtMs = ?, lastAtMs = ?, lastRun = ?, lastError = ?
+     WHERE namespace = ? AND name = ? AND schedule = ? AND timeZone = ? AND nextAtMs = ?`,
+  ),
+  scheduleDelete: statement<ScheduleKey>(
+    `DELETE FROM schedules
+     WHERE namespace = ? AND name = ? AND schedule = ? AND timeZone = ?`,
+  ),
+  schedulesDeleteAll: statement<[namespace: string]>("DELETE FROM schedules WHERE namespace = ?"),
+
   storeUsageDeleteAll: statement<[namespace: string]>("DELETE FROM storeUsage WHERE namespace = ?"),
   storeUsageExpire: statement<[beforeMs: number]>("DELETE FROM storeUsage WHERE hourStartMs < ?"),
 } as const;

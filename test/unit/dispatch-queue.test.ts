@@ -1,6 +1,6 @@
 /** Attempts that wait for their turn: turns of namespaces, shares of the window, what moves it. */
 import { describe, expect, it } from "vitest";
-import { DispatchQueue } from "../../runtime/cell/runs/dispatch-queue.ts";
+import { DispatchQueue } from "../../runtime/cell/internal.ts";
 
 const BOUNDS = { min: 2, max: 64, first: 8 };
 

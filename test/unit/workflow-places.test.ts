@@ -47,7 +47,7 @@ async function started(world: CoordinatorWorld, workflow = "waiter"): Promise<Co
 }
 
 describe("a workflow with a limit", () => {
-  it("has so many runs under way, the others queued, and begins the oldest when one ends", async () => {
+  it("has so many runs under way; the oldest that waits begins as one ends", async () => {
     const world = await started(worldOf());
     expect(statuses(world, IDS)).toStrictEqual(["waiting", "waiting", "queued", "queued"]);
     go(world, "0-b");
@@ -86,7 +86,7 @@ describe("a workflow with a limit", () => {
     expect(world.show("0-g").status).toBe("waiting");
   });
 
-  it("lets go who waits when the limit grows or is lifted, and keeps a lower one from then on", async () => {
+  it("lets go who waits when the limit grows or is lifted, and keeps to a lower one", async () => {
     const limits: Record<string, number> = { waiter: 1 };
     const world = await started(worldOf(limits));
     limits["waiter"] = 3;

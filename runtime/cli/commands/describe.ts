@@ -1,5 +1,5 @@
 import { type Command, required } from "../command.ts";
-import { age, bytes, fields, milliseconds, shares } from "../render/text.ts";
+import { age, bytes, fields, instant, milliseconds, shares } from "../render/text.ts";
 
 export const describeCommand: Command = {
   name: "describe",
@@ -26,6 +26,7 @@ export const describeCommand: Command = {
         ["max block", milliseconds(config.maxBlockMs)],
         ["memory", `${String(config.memoryMb)} MB`],
         ["in flight", config.maxInFlight === 0 ? "no bound" : config.maxInFlight],
+        ["runs at once", config.concurrency.limit === 0 ? "no bound" : config.concurrency.limit],
         ["reuse", config.reuse],
         ["auth", config.auth],
         ["egress", typeof config.egress === "string" ? config.egress : config.egress.join(", ")],
@@ -35,6 +36,10 @@ export const describeCommand: Command = {
           "calls",
           usage === null ? undefined : `${String(usage.calls)} (${String(usage.errors)} errors)`,
         ],
+        ...detail.schedules.map(
+          ({ schedule, timeZone, nextAtMs }) =>
+            ["schedule", `${schedule} (${timeZone}), next ${instant(nextAtMs)}`] as const,
+        ),
         ...detail.addresses.map(
           (address) =>
             [

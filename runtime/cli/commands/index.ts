@@ -15,6 +15,7 @@ import { promoteCommand } from "./promote.ts";
 import { releaseCommand } from "./release.ts";
 import { removeCommand } from "./remove.ts";
 import { rollbackCommand } from "./rollback.ts";
+import { schedulesCommand } from "./schedules.ts";
 import { secretCommands } from "./secret.ts";
 import { startCommand } from "./start.ts";
 import { statusCommand } from "./status.ts";
@@ -38,6 +39,7 @@ export const COMMANDS: readonly Command[] = [
   releaseCommand,
   invokeCommand,
   logsCommand,
+  schedulesCommand,
   ...storeCommands,
   ...secretCommands,
   ...namespaceCommands,

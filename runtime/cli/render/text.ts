@@ -57,6 +57,11 @@ export function milliseconds(ms: number): string {
   return span(ms);
 }
 
+/** A time to come, to the second. */
+export function instant(atMs: number | null): string {
+  return atMs === null ? "never" : `${new Date(atMs).toISOString().slice(0, 19)}Z`;
+}
+
 const SPANS: readonly (readonly [number, string])[] = [
   [86_400_000, "d"],
   [3_600_000, "h"],
