@@ -74,6 +74,7 @@ export class CoordinatorWorld {
     more: {
       readonly namespace?: string;
       readonly callback?: { url: string; egress: "public" };
+      readonly replayOf?: string;
     } = {},
   ) {
     return this.coordinator.start({

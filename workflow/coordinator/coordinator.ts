@@ -115,13 +115,16 @@ export class Coordinator {
   /**
    * Starts a run, or answers the one that the key, or the id, names already.
    *
-   * @throws IsolaError `KEY_REUSED` if the key came with another request.
+   * @throws IsolaError `KEY_REUSED` if the key came with another request; `RUN_NOT_FOUND` or
+   *   `RUN_STATE` if it replays a run that is not there, or has not failed.
    */
   start(start: StartRequest): Answer<{ readonly id: string; readonly isNew: boolean }> {
     const { id, namespace, key, ...request } = start;
     const known = key ? this.#byKey(start, key)?.id : this.#table.has(id) && id;
     if (typeof known === "string") return this.#answer({ id: known, isNew: false });
+    const failed = request.replayOf && this.#failed(namespace, request.replayOf);
     const live = this.#begin(id, namespace, request);
+    if (failed) this.#table.replay(failed.number, live);
     if (key) {
       const { workflow } = request;
       const atMs = this.#seams.clock.now();
@@ -539,6 +542,17 @@ export class Coordinator {
       });
     }
     return known && this.#seams.sql.all(STATEMENTS.runByNumber, known.run)[0];
+  }
+
+  #failed(namespace: string, id: string): RunRow {
+    const row = this.#table.row(id);
+    if (row?.namespace !== namespace) throw notFound(id);
+    if (row.status === "failed") return row;
+    throw new IsolaError("RUN_STATE", {
+      attempted: `replay the run ${id}`,
+      found: `the status ${row.status}`,
+      required: "a run that failed",
+    });
   }
 
   #home({ id, namespace, run }: Live): RunHome {

@@ -122,6 +122,8 @@ export interface RunRequest {
   /** A plan that needs no definition: an asynchronous call is a run of one step. */
   readonly planned?: { readonly plan: Plan; readonly pins: Readonly<Record<string, Pin>> };
   readonly callback?: Callback;
+  /** The failed run whose request this is, once more. */
+  readonly replayOf?: string;
 }
 
 export interface StartRequest extends RunRequest {
@@ -152,6 +154,10 @@ export interface RunSummary {
   readonly startedAtMs: number;
   readonly endedAtMs?: number;
   readonly ended?: Ended;
+  /** The failed run whose request this is, once more. */
+  readonly replayOf?: string;
+  /** Of a failed run: the newest one that was started with its request. */
+  readonly replayedAs?: string;
 }
 
 /** A run in a list. */
@@ -186,6 +192,8 @@ export interface RunFilter {
   readonly workflow?: string;
   readonly status?: RunStatus;
   readonly sinceMs?: number;
+  /** Dead letters alone: runs that failed and that nobody has replayed. */
+  readonly isDeadOnly?: boolean;
   /** @default 100, at most 1000 */
   readonly limit?: number;
   readonly cursor?: string;

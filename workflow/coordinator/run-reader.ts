@@ -61,17 +61,18 @@ export class RunReader {
   }
 
   list(namespace: string, filter: RunFilter): RunPage {
-    const { workflow = null, status = null, sinceMs = 0, cursor } = filter;
+    const { workflow = null, status = null, sinceMs = 0, isDeadOnly = false, cursor } = filter;
     const limit = Math.min(Math.max(filter.limit ?? 100, 1), PAGE_MAX);
     const before = cursor === undefined ? Number.MAX_SAFE_INTEGER : Number(cursor);
     if (!Number.isSafeInteger(before) || before < 0) throw badCursor("list runs", cursor ?? "");
-    const isFiltered = workflow !== null || status !== null || sinceMs > 0;
+    const isFiltered = workflow !== null || status !== null || sinceMs > 0 || isDeadOnly;
     const [last] = isFiltered
       ? this.#sql.all(STATEMENTS.runsFloor, namespace, before, SCAN_ROWS - 1)
       : [];
     const floor = last?.number ?? 0;
     const where = [namespace, before, floor, workflow, workflow, status, status, sinceMs] as const;
-    const rows = this.#sql.all(STATEMENTS.runsListed, ...where, limit + 1);
+    const dead = isDeadOnly ? 1 : 0;
+    const rows = this.#sql.all(STATEMENTS.runsListed, ...where, dead, limit + 1);
     const page = rows.slice(0, limit).map((row) => this.#line(row));
     // What is older than the oldest row looked at began before it.
     const rest = last && last.startedAtMs >= sinceMs ? floor : undefined;
@@ -105,7 +106,8 @@ export class RunReader {
     return row;
   }
 
-  #line({ number, id, workflow, status, startedAtMs, endedAtMs, failure }: ListedRow): RunLine {
+  #line({ number, failure, ...row }: ListedRow): RunLine {
+    const { id, workflow, status, startedAtMs, endedAtMs } = row;
     const error = failure && (this.#codec.decode(failure) as RunSummary["ended"])?.error;
     return {
       number,
@@ -115,10 +117,12 @@ export class RunReader {
       startedAtMs,
       ...(endedAtMs !== null && { endedAtMs }),
       ...(error && { error }),
+      ...replays(row),
     };
   }
 
-  #summary({ id, workflow, status, startedAtMs, endedAtMs, ended }: RunRow): RunSummary {
+  #summary(row: RunRow): RunSummary {
+    const { id, workflow, status, startedAtMs, endedAtMs, ended } = row;
     return {
       id,
       workflow,
@@ -126,8 +130,19 @@ export class RunReader {
       startedAtMs,
       ...(endedAtMs !== null && { endedAtMs }),
       ...(ended && { ended: this.#codec.decode(ended) as RunSummary["ended"] & object }),
+      ...replays(row),
     };
   }
+}
+
+function replays({
+  replayOf,
+  replayedAs,
+}: Pick<RunRow, "replayOf" | "replayedAs">): Pick<RunSummary, "replayOf" | "replayedAs"> {
+  return {
+    ...(replayOf !== null && { replayOf }),
+    ...(replayedAs !== null && { replayedAs }),
+  };
 }
 
 type ListedRow = ReturnType<NonNullable<(typeof STATEMENTS.runsListed)["types"]>>;

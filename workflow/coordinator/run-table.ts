@@ -153,6 +153,12 @@ export class RunTable {
     this.#sql.all(STATEMENTS.historyInsert, live.number, live.head, JSON.stringify(entries));
   }
 
+  /** A run that is another one's request once more. */
+  replay(failed: number, { id, number, request }: Live): void {
+    this.#sql.all(STATEMENTS.runReplays, request.replayOf ?? "", number);
+    this.#sql.all(STATEMENTS.runReplayed, id, failed);
+  }
+
   /** One more line in the history of a run that has ended. */
   note(number: number, entry: HistoryEntry): void {
     const heads = this.#sql.all(STATEMENTS.heads, number, number).map(({ head }) => head ?? 0);

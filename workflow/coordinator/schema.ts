@@ -76,6 +76,14 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       dueAtMs INTEGER NOT NULL
     )`,
   ],
+  [
+    // A failed run that was started again knows the newest such run, and that one knows it.
+    `ALTER TABLE workflowRuns ADD COLUMN replayOf TEXT`,
+    `ALTER TABLE workflowRuns ADD COLUMN replayedAs TEXT`,
+    // What failed is kept longest.
+    `CREATE INDEX workflowRunsSurplus ON workflowRuns (status = 'failed', endedAtMs)
+       WHERE endedAtMs IS NOT NULL`,
+  ],
 ];
 
 export interface CallbackRow {
@@ -99,10 +107,12 @@ export interface RunRow {
   readonly dueAtMs: number | null;
   readonly isBusy: number;
   readonly ended: Uint8Array | null;
+  readonly replayOf: string | null;
+  readonly replayedAs: string | null;
 }
 
 const RUN_COLUMNS = `number, id, namespace, workflow, request, status, startedAtMs, endedAtMs,
-  snapshot, dueAtMs, isBusy, ended`;
+  snapshot, dueAtMs, isBusy, ended, replayOf, replayedAs`;
 
 export const STATEMENTS = {
   tables: statement<[], { name: string }>(
@@ -152,6 +162,12 @@ export const STATEMENTS = {
   runSnapshot: statement<[snapshot: number, state: Uint8Array | null, number: number]>(
     "UPDATE workflowRuns SET snapshot = ?, state = ? WHERE number = ?",
   ),
+  runReplays: statement<[replayOf: string, number: number]>(
+    "UPDATE workflowRuns SET replayOf = ? WHERE number = ?",
+  ),
+  runReplayed: statement<[replayedAs: string, number: number]>(
+    "UPDATE workflowRuns SET replayedAs = ? WHERE number = ?",
+  ),
   runState: statement<[number: number], { state: Uint8Array | null }>(
     "SELECT state FROM workflowRuns WHERE number = ?",
   ),
@@ -196,6 +212,7 @@ export const STATEMENTS = {
       status: string | null,
       sameStatus: string | null,
       sinceMs: number,
+      isDeadOnly: number,
       limit: number,
     ],
     {
@@ -206,13 +223,16 @@ export const STATEMENTS = {
       startedAtMs: number;
       endedAtMs: number | null;
       failure: Uint8Array | null;
+      replayOf: string | null;
+      replayedAs: string | null;
     }
   >(
-    `SELECT number, id, workflow, status, startedAtMs, endedAtMs,
+    `SELECT number, id, workflow, status, startedAtMs, endedAtMs, replayOf, replayedAs,
        CASE WHEN status = 'failed' THEN ended END AS failure
      FROM workflowRuns
      WHERE namespace = ? AND number < ? AND number >= ? AND (? IS NULL OR workflow = ?)
        AND (? IS NULL OR status = ?) AND startedAtMs >= ?
+       AND (? = 0 OR (status = 'failed' AND replayedAs IS NULL))
      ORDER BY number DESC LIMIT ?`,
   ),
   /** The run that is so many further back. */
@@ -233,12 +253,12 @@ export const STATEMENTS = {
   runsEnded: statement<[], { count: number }>(
     "SELECT count(*) AS count FROM workflowRuns WHERE endedAtMs IS NOT NULL",
   ),
-  /** Oldest ends first, without runs that a young key names or whose callback is owed. */
+  /** Oldest ends first and failures last, without runs that a young key names or whose callback is owed. */
   runsSurplus: statement<[keysSinceMs: number, limit: number], { number: number }>(
     `SELECT number FROM workflowRuns WHERE endedAtMs IS NOT NULL
        AND NOT EXISTS (SELECT 1 FROM workflowKeys WHERE run = number AND atMs > ?)
        AND NOT EXISTS (SELECT 1 FROM workflowCallbacks WHERE run = number)
-     ORDER BY endedAtMs LIMIT ?`,
+     ORDER BY status = 'failed', endedAtMs LIMIT ?`,
   ),
   runOldestEnded: statement<[], { endedAtMs: number | null }>(
     "SELECT min(endedAtMs) AS endedAtMs FROM workflowRuns WHERE endedAtMs IS NOT NULL",
