@@ -8,6 +8,7 @@ import {
   type RunHistoryLine,
   type RunInfo,
   type RunList,
+  type RunReplay,
   type RunSignal,
   type RunStatusName,
 } from "../contract/index.ts";
@@ -17,6 +18,8 @@ import { type AdminRequest, type Transport, send } from "./transport.ts";
 export interface RunQuery {
   readonly function?: string | undefined;
   readonly status?: RunStatusName | undefined;
+  /** Runs that failed and that nobody has replayed. */
+  readonly deadLetters?: boolean | undefined;
   /** Runs that began since this time in milliseconds since the epoch. */
   readonly sinceMs?: number | undefined;
   /** Of one page. @default 100 */
@@ -54,8 +57,12 @@ export class RunsClient {
 
   /** A page of runs, newest first, and the shards that could not be asked. */
   async list(query: RunQuery = {}): Promise<RunList> {
-    const { sinceMs, ...rest } = query;
-    const request = { attempted: "list runs", query: { ...rest, since: sinceMs } };
+    const { sinceMs, deadLetters = false, ...rest } = query;
+    const dead = deadLetters ? 1 : undefined;
+    const request = {
+      attempted: "list runs",
+      query: { ...rest, since: sinceMs, deadLetters: dead },
+    };
     return this.#json(request);
   }
 
@@ -147,6 +154,11 @@ export class RunsClient {
   /** From a step the run itself goes on; else it is another run that is answered. */
   async restart(id: string, { from, version }: RunRestartOptions = {}): Promise<RunInfo> {
     return this.#post(id, "restart", `restart run ${id}`, { from, version });
+  }
+
+  /** Starts the request of a run that failed again, as a run of its own; once under a key. */
+  async replay(id: string, options: RunReplay = {}): Promise<RunInfo> {
+    return this.#post(id, "replay", `replay run ${id}`, options);
   }
 
   /** Sends an event to a run; one of an id that it knows is taken once. */

@@ -217,6 +217,7 @@ export {
   type RunList,
   type RunListFilter,
   type RunPin,
+  type RunReplay,
   type RunRestart,
   type RunShown,
   type RunSignal,

@@ -42,6 +42,10 @@ export interface RunInfo {
   readonly startedAtMs: number;
   readonly endedAtMs?: number;
   readonly error?: RunFault;
+  /** The failed run whose request this is, once more. */
+  readonly replayOf?: string;
+  /** Of a failed run: the newest one that was started with its request. */
+  readonly replayedAs?: string;
 }
 
 /** A shard that could not be asked: what it keeps is missing in the answer. */
@@ -183,6 +187,14 @@ export interface RunRestart {
   readonly version?: RestartVersions;
 }
 
+/** `POST runs/<id>/replay`: the request of a run that failed, once more, as a run of its own. */
+export interface RunReplay {
+  /** A repeat under the same key is the same run. @default "" */
+  readonly key?: string;
+  /** Of the function itself, where it is a plain one. @default the live one */
+  readonly version?: number;
+}
+
 /** `POST runs/<id>/events`. */
 export interface RunSignal {
   readonly type: string;
@@ -240,6 +252,8 @@ export type RunAsk =
       readonly id: string;
       /** Of the function itself, where it is a plain one. */
       readonly pins: Readonly<Record<string, RunPin>>;
+      /** `run` has failed, and is a dead letter no more. */
+      readonly isReplay: boolean;
     }
   /** Of all namespaces: for metrics. */
   | { readonly ask: "tally" };
@@ -248,6 +262,8 @@ export interface RunListFilter {
   readonly workflow?: string;
   readonly status?: RunStatusName;
   readonly sinceMs?: number;
+  /** Runs that failed and that nobody has replayed. */
+  readonly isDeadOnly?: boolean;
   readonly limit?: number;
   /** Of the shard. */
   readonly cursor?: string;
@@ -265,7 +281,7 @@ export interface RunAnswers {
   /** JSON: a `RunGraph`. */
   readonly graph: { readonly text: string };
   readonly tell: RunInfo;
-  readonly startAgain: RunInfo;
+  readonly startAgain: RunInfo & { readonly isNew: boolean };
   readonly tally: { readonly rows: readonly RunTally[] };
 }
 
@@ -293,4 +309,5 @@ export const RUN_ADMIN_LIMITS = {
   shownValueMaxBytes: 64 * 1024,
   signalMaxBytes: 1024 * 1024,
   eventIdMaxCharacters: 256,
+  replayKeyMaxCharacters: 256,
 } as const;

@@ -5,6 +5,7 @@ import {
   RESTART_FAILED,
   RUN_ADMIN_LIMITS,
   RUN_STATUSES,
+  type RunAsk,
   type RunCommand,
   type RunDetail,
   type RunHistory,
@@ -19,7 +20,15 @@ import { type AdminCall, type AdminRoute, json, readFields } from "./admin-route
 import { askRun, askRuns, missingShard, shardOfRun, tellRun } from "./ask-runs.worker.ts";
 import { shardsOf } from "./ask-shard.worker.ts";
 import { requireNamespace } from "./job-call.worker.ts";
-import { type Field, flag, optional, queryFlag, queryInteger, text } from "./request-fields.ts";
+import {
+  type Field,
+  flag,
+  integer,
+  optional,
+  queryFlag,
+  queryInteger,
+  text,
+} from "./request-fields.ts";
 import { formatCursor, mergePages, parseCursor } from "./run-pages.ts";
 import { pinsOf, versionsField } from "./run-pins.worker.ts";
 import { StepList } from "./run-steps.ts";
@@ -31,6 +40,10 @@ const STEP_MAX_CHARACTERS = 2_000;
 /** Pages of its shards that one page is made of at most: looking for what is rare takes several. */
 const ROUNDS_MAX = 8;
 const EVENT_TYPE_MAX_CHARACTERS = 100;
+const VERSION_MAX = 2 ** 31;
+const RUN_HEX_DIGITS = 32;
+
+type StartAgain = Extract<RunAsk, { readonly ask: "startAgain" }>;
 
 export const RUN_ROUTES: readonly AdminRoute[] = [
   {
@@ -65,6 +78,7 @@ export const RUN_ROUTES: readonly AdminRoute[] = [
     return tell(call, { type: "terminate", rollback });
   }),
   command("restart", restartRun),
+  command("replay", replayRun),
   command("events", signalRun),
 ];
 
@@ -103,7 +117,7 @@ function tell(call: AdminCall, told: RunCommand): Promise<RunInfo> {
 
 async function listRuns(call: AdminCall): Promise<RunList> {
   const { state, namespace, query } = call;
-  checkQuery(query, ["function", "status", "since", "sinceMs", "limit", "cursor"]);
+  checkQuery(query, ["function", "status", "deadLetters", "since", "sinceMs", "limit", "cursor"]);
   requireNamespace(state, namespace);
   const shards = shardsOf(state);
   const { limit, ...filter } = filterOf(query);
@@ -155,6 +169,7 @@ function filterOf(query: URLSearchParams): RunListFilter & { readonly limit: num
     ...(workflow !== null && { workflow }),
     ...(status !== undefined && { status }),
     ...(sinceMs !== undefined && { sinceMs }),
+    ...(queryFlag(query, "deadLetters") && { isDeadOnly: true }),
     limit,
   };
 }
@@ -231,8 +246,7 @@ async function restartRun(call: AdminCall): Promise<Answered> {
     if (version !== undefined && version !== "latest") throw versionsWithoutStep();
     const pins = await pinsOf(call, shown.pins, "latest");
     const id = newJobId(shardOfRun(state, run), state.random);
-    const asked = { ask: "startAgain", run, id, pins } as const;
-    return { status: 201, info: await askRun<"startAgain">(state, namespace, asked) };
+    return startAgain(call, { ask: "startAgain", run, id, pins, isReplay: false });
   }
   const pins = version === undefined ? undefined : await pinsOf(call, shown.pins, version);
   const info = await tell(call, {
@@ -241,6 +255,30 @@ async function restartRun(call: AdminCall): Promise<Answered> {
     ...(pins && { pins }),
   });
   return { info };
+}
+
+async function startAgain(call: AdminCall, asked: StartAgain): Promise<Answered> {
+  const { state, namespace } = call;
+  const { isNew, ...info } = await askRun<"startAgain">(state, namespace, asked);
+  return { status: isNew ? 201 : 200, info };
+}
+
+/** A dead letter, once more. Its id says which run and key it is of: a repeat finds the same. */
+async function replayRun(call: AdminCall): Promise<Answered> {
+  const { state, namespace } = call;
+  const run = call.param("run");
+  const fields = {
+    key: optional(text(1, RUN_ADMIN_LIMITS.replayKeyMaxCharacters)),
+    version: optional(integer(1, VERSION_MAX)),
+  };
+  const { key = "", version } = await readFields(call, fields, "replay a run");
+  const { pins: pinned, workflow } = await askRun<"show">(state, namespace, { ask: "show", run });
+  const wanted = version === undefined ? "latest" : { [workflow]: version };
+  const pins = await pinsOf(call, pinned, wanted);
+  const said = new TextEncoder().encode(`replay\n${run}\n${key}`);
+  const digest = toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", said)));
+  const id = `${String(shardOfRun(state, run))}-${digest.slice(0, RUN_HEX_DIGITS)}`;
+  return startAgain(call, { ask: "startAgain", run, id, pins, isReplay: true });
 }
 
 function versionsWithoutStep(): IsolaError {

@@ -253,7 +253,10 @@ export const STATEMENTS = {
   runsEnded: statement<[], { count: number }>(
     "SELECT count(*) AS count FROM workflowRuns WHERE endedAtMs IS NOT NULL",
   ),
-  /** Oldest ends first and failures last, without runs that a young key names or whose callback is owed. */
+  /**
+   * Oldest ends first and failures last, without runs that a young key names or whose callback is
+   * owed.
+   */
   runsSurplus: statement<[keysSinceMs: number, limit: number], { number: number }>(
     `SELECT number FROM workflowRuns WHERE endedAtMs IS NOT NULL
        AND NOT EXISTS (SELECT 1 FROM workflowKeys WHERE run = number AND atMs > ?)

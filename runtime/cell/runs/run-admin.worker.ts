@@ -38,14 +38,11 @@ export interface RunAdminDesk {
   readonly coordinator: Coordinator;
   readonly log: CommitLog;
   readonly waiters: LineWaiters;
-  /** Starts a run with the input of another one; once for an id. */
-  startAgain(
-    namespace: string,
-    run: string,
-    id: string,
-    pins: Readonly<Record<string, RunPin>>,
-  ): void;
+  /** Starts a run with the input of another one; false if there is a run of that id. */
+  startAgain(namespace: string, asked: StartAgain): boolean;
 }
+
+export type StartAgain = Asked<"startAgain">;
 
 /** Errors: `RUN_NOT_FOUND`, `RUN_STATE`, `STEP_NOT_FOUND`, `REQUEST_INVALID`, `QUOTA_EXCEEDED`. */
 export async function answerAsk(
@@ -77,8 +74,7 @@ function answerOf(desk: RunAdminDesk, namespace: string, asked: RunAsk): RunAnsw
       return infoOf(coordinator, namespace, asked.run);
     }
     case "startAgain":
-      desk.startAgain(namespace, asked.run, asked.id, asked.pins);
-      return infoOf(coordinator, namespace, asked.id);
+      return withIsNew(desk.startAgain(namespace, asked), coordinator, namespace, asked.id);
     case "tally":
       return { rows: coordinator.tally() };
   }
@@ -113,7 +109,8 @@ function history(
 }
 
 function infoOf(coordinator: Coordinator, namespace: string, id: string): RunInfo {
-  const { workflow, status, startedAtMs, endedAtMs, ended } = coordinator.show(namespace, id);
+  const { ended, ...summary } = coordinator.show(namespace, id);
+  const { workflow, status, startedAtMs, endedAtMs, replayOf, replayedAs } = summary;
   const error = ended?.error && faultOf(ended.error);
   return {
     id,
@@ -122,7 +119,13 @@ function infoOf(coordinator: Coordinator, namespace: string, id: string): RunInf
     startedAtMs,
     ...(endedAtMs !== undefined && { endedAtMs }),
     ...(error && { error }),
+    ...(replayOf !== undefined && { replayOf }),
+    ...(replayedAs !== undefined && { replayedAs }),
   };
+}
+
+function withIsNew(isNew: boolean, ...place: Parameters<typeof infoOf>): RunAnswers["startAgain"] {
+  return { ...infoOf(...place), isNew };
 }
 
 function show(coordinator: Coordinator, namespace: string, id: string): RunShown {

@@ -12,7 +12,6 @@ import {
   type RunAnswers,
   type RunAsk,
   type RunFound,
-  type RunPin,
   type RunStart,
   assert,
   systemClock,
@@ -45,7 +44,7 @@ import type {
   Performers,
   RunsDesk,
 } from "./performers.ts";
-import { answerAsk, unbounded } from "./run-admin.worker.ts";
+import { type StartAgain, answerAsk, unbounded } from "./run-admin.worker.ts";
 
 /** Node of the one step that an asynchronous call is. */
 const NODE = "call";
@@ -182,24 +181,22 @@ export class Runs implements RunsDesk {
   }
 
   /** A run of its own, with the input of another one and the functions of now. */
-  #startAgain(
-    namespace: string,
-    run: string,
-    id: string,
-    pins: Readonly<Record<string, RunPin>>,
-  ): void {
+  #startAgain(namespace: string, { run, id, pins, isReplay }: StartAgain): boolean {
     const {
       parent: _parent,
       chain: _chain,
+      replayOf: _replayOf,
       ...request
     } = this.#coordinator.inspect(namespace, run).request;
     const { planned } = request;
-    this.#coordinator.start({
+    const { value } = this.#coordinator.start({
       ...request,
       id,
       namespace,
+      ...(isReplay && { replayOf: run }),
       ...(planned && { planned: { ...planned, pins: { ...planned.pins, ...unbounded(pins) } } }),
     });
+    return value.isNew;
   }
 
   #makePerformers(): Performers {
