@@ -34,7 +34,7 @@ import type {
 } from "./model.ts";
 import { Places } from "./places.ts";
 import { RunReader, type RunView, notFound } from "./run-reader.ts";
-import { type Live, RunTable, isDurable } from "./run-table.ts";
+import { type Live, RunTable, isDurable, linesOf } from "./run-table.ts";
 import { MIGRATIONS, type RunRow, STATEMENTS, migrationStatement } from "./schema.ts";
 import type { TallyRow } from "./tally.ts";
 
@@ -275,7 +275,7 @@ export class Coordinator {
 
   /** Writes down what happened, and does or queues what follows. */
   #record(live: Live, event: RunEvent, effects: readonly Effect[]): void {
-    const entries = effects.flatMap((effect) => (effect.do === "history" ? [effect.entry] : []));
+    const entries = linesOf(effects);
     this.#table.append(live, event, isKept(live.run, event), entries);
     if (entries.length > 0) this.#seams.noted?.(live.id);
     for (const effect of effects) this.#effect(live, effect);

@@ -7,7 +7,7 @@
  * L3 Each line of a history has an id; after the same id the same lines follow, for ever.
  */
 import { IsolaError, type Sql, type ValueCodec } from "../../runtime/contract/index.ts";
-import type { HistoryEntry, RunState, RunStatus } from "../engine/model.ts";
+import type { RunState, RunStatus } from "../engine/model.ts";
 import type {
   HistoryLine,
   HistoryPage,
@@ -17,13 +17,13 @@ import type {
   RunRequest,
   RunSummary,
 } from "./model.ts";
-import type { RunTable } from "./run-table.ts";
+import { type EventLines, type RunTable, readLines } from "./run-table.ts";
 import { type RunRow, STATEMENTS } from "./schema.ts";
 
 const PAGE_MAX = 1_000;
 const SCAN_ROWS = 5_000;
-const HISTORY_ROWS = 200;
-/** A row has the lines of one event, which may begin thousands of steps. */
+/** A row has the lines of a few hundred events, each of which may begin thousands of steps. */
+const HISTORY_ROWS = 20;
 const HISTORY_LINES = 2_000;
 
 /** A run as a whole. Its state belongs to the coordinator: it is read, never changed. */
@@ -85,19 +85,27 @@ export class RunReader {
   }
 
   history(namespace: string, id: string, after: string): HistoryPage {
-    const { number } = this.#row(namespace, id);
+    const row = this.#row(namespace, id);
     const [sequence, index] = placeOf(after);
-    const rows = this.#sql.all(STATEMENTS.historyFrom, number, sequence, HISTORY_ROWS);
     const lines: HistoryLine[] = [];
-    for (const row of rows) {
-      const first = row.sequence === sequence ? index + 1 : 0;
-      const entries = JSON.parse(row.entries) as HistoryEntry[];
+    for (const [event, entries] of this.#events(row, sequence)) {
+      if (event < sequence) continue;
+      const first = event === sequence ? index + 1 : 0;
       for (const [at, entry] of entries.slice(first, first + HISTORY_LINES).entries()) {
-        lines.push({ id: `${String(row.sequence)}.${String(first + at)}`, ...entry });
+        lines.push({ id: `${String(event)}.${String(first + at)}`, ...entry });
       }
       if (lines.length >= HISTORY_LINES) break;
     }
     return { entries: lines, after: lines.at(-1)?.id ?? after };
+  }
+
+  /** Lines of events from that one on, in their order: as many as rows were looked at. */
+  #events(row: RunRow, sequence: number): readonly EventLines[] {
+    const rows = this.#sql.all(STATEMENTS.historyFrom, row.number, sequence, HISTORY_ROWS);
+    const written = rows.flatMap(({ entries }) => readLines(entries));
+    const last = rows.length < HISTORY_ROWS ? Number.POSITIVE_INFINITY : (written.at(-1)?.[0] ?? 0);
+    const others = this.#table.lines(row).filter(([event]) => event <= last);
+    return [...written, ...others].toSorted(([one], [other]) => one - other);
   }
 
   #row(namespace: string, id: string): RunRow {

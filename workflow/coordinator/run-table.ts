@@ -3,9 +3,11 @@
  *
  * J1 What is in memory is what the rows say, at every commit: an event and its rows are one.
  * J2 A run that waits may leave memory; it comes back from its snapshot and the events after it.
+ * J3 The history of events that the journal has is not written down: it is what they make when
+ *    they are applied again. With a snapshot it is, for the events that the journal drops then.
  */
 import type { Sql, ValueCodec } from "../../runtime/contract/index.ts";
-import type { HistoryEntry, RunEvent, RunState, Started } from "../engine/model.ts";
+import type { Effect, HistoryEntry, RunEvent, RunState, Started } from "../engine/model.ts";
 import { Run } from "../engine/run.ts";
 import { DueQueue } from "./due-queue.ts";
 import type { RunRequest } from "./model.ts";
@@ -23,9 +25,21 @@ export interface Live {
   /** Sequence of the last event, and of the one that the snapshot is of. */
   head: number;
   snapshot: number;
+  /** The history of the events that the journal has (J3). */
+  lines: EventLines[];
   /** As its row says. */
   written: { status: string; dueAtMs: number | null; isBusy: boolean };
 }
+
+/** What the history says of one event. */
+export type EventLines = readonly [sequence: number, entries: readonly HistoryEntry[]];
+
+/** Events of a run that ends with its journal as it is: smaller than its state, and written. */
+const JOURNAL_KEPT = 64;
+/** Events whose lines one row has. */
+const LINES_AT_ONCE = 256;
+/** So much further a run's events are numbered that begins anew: ids of lines never come again. */
+const ANEW = 1_000_000;
 
 /** Whether each of its events is on disk; if not, a restart begins the run anew. */
 export const isDurable = ({ state }: Run): boolean => state.plan?.durability !== "run";
@@ -63,6 +77,7 @@ export class RunTable {
       timers: new DueQueue(),
       head: 0,
       snapshot: 0,
+      lines: [],
       written: { status: "queued", dueAtMs: null, isBusy: true },
     };
     this.#keep(live);
@@ -100,8 +115,14 @@ export class RunTable {
   look(row: RunRow): { readonly request: RunRequest; readonly state: RunState } | undefined {
     const known = this.#live.get(row.number);
     if (known) return { request: known.request, state: known.run.state };
-    const run = this.#rebuild(row);
-    return run && { request: this.#codec.decode(row.request) as RunRequest, state: run.state };
+    const made = this.#rebuild(row);
+    const request = this.#codec.decode(row.request) as RunRequest;
+    return made && { request, state: made.run.state };
+  }
+
+  /** The history of the events that the journal has (J3). */
+  lines(row: RunRow): readonly EventLines[] {
+    return this.#live.get(row.number)?.lines ?? this.#rebuild(row)?.lines ?? [];
   }
 
   rowOf(number: number): RunRow | undefined {
@@ -116,9 +137,9 @@ export class RunTable {
       this.#touch(known);
       return known;
     }
-    const run = this.#rebuild(row);
-    if (!run) return undefined;
-    const heads = this.#sql.all(STATEMENTS.heads, number, number).map(({ head }) => head ?? 0);
+    const made = this.#rebuild(row);
+    if (!made) return undefined;
+    const { run, head, lines } = made;
     const live: Live = {
       number,
       id: row.id,
@@ -126,8 +147,9 @@ export class RunTable {
       request: this.#codec.decode(row.request) as RunRequest,
       run,
       timers: new DueQueue(),
-      head: Math.max(row.snapshot, ...heads),
+      head,
       snapshot: row.snapshot,
+      lines,
       written: { status: row.status, dueAtMs: row.dueAtMs, isBusy: row.isBusy === 1 },
     };
     this.#keep(live);
@@ -149,8 +171,9 @@ export class RunTable {
       const encoded = this.#codec.encode(event);
       this.#sql.all(STATEMENTS.eventInsert, live.number, live.head, encoded);
     }
-    if (entries.length === 0) return;
-    this.#sql.all(STATEMENTS.historyInsert, live.number, live.head, JSON.stringify(entries));
+    if (entries.length > 0) live.lines.push([live.head, entries]);
+    // What no journal has is kept in memory alone, so far.
+    if (!isKept && live.lines.length >= LINES_AT_ONCE) this.#writeLines(live);
   }
 
   /** A run that is another one's request once more. */
@@ -161,9 +184,8 @@ export class RunTable {
 
   /** One more line in the history of a run that has ended. */
   note(number: number, entry: HistoryEntry): void {
-    const heads = this.#sql.all(STATEMENTS.heads, number, number).map(({ head }) => head ?? 0);
-    const sequence = Math.max(0, ...heads) + 1;
-    this.#sql.all(STATEMENTS.historyInsert, number, sequence, JSON.stringify([entry]));
+    const sequence = Math.max(...this.#heads(number)) + 1;
+    this.#sql.all(STATEMENTS.historyInsert, number, sequence, linesText([[sequence, [entry]]]));
   }
 
   /** Brings the row up to date; while something is in flight it stays as it is. */
@@ -186,19 +208,17 @@ export class RunTable {
     const state = this.#codec.encode(live.run.state);
     this.#sql.all(STATEMENTS.runSnapshot, live.head, state, live.number);
     this.#sql.all(STATEMENTS.eventsDrop, live.number, live.head);
+    this.#writeLines(live);
     live.snapshot = live.head;
   }
 
-  /** Only its row, history and last state stay of a run that has ended. */
+  /** Only its row, history and last state stay of a run that has ended; or a short journal. */
   end(live: Live, atMs: number): void {
     const { number, head, run } = live;
     const { ended } = run.state;
     if (!ended) return;
-    const state = this.#codec.encode(run.state);
-    const encoded = this.#codec.encode(ended);
-    this.#sql.all(STATEMENTS.runEnd, ended.status, atMs, encoded, head, state, number);
-    this.#sql.all(STATEMENTS.eventsDrop, number, head);
-    live.snapshot = head;
+    if (head - live.snapshot > JOURNAL_KEPT || !isDurable(run)) this.snapshot(live);
+    this.#sql.all(STATEMENTS.runEnd, ended.status, atMs, this.#codec.encode(ended), number);
     this.tally.moved(live.namespace, live.request.workflow, live.written.status, ended.status);
     live.written = { status: ended.status, dueAtMs: null, isBusy: false };
     this.#drop(number);
@@ -249,13 +269,51 @@ export class RunTable {
     this.#byId.delete(live.id);
   }
 
-  #rebuild({ number, snapshot }: RunRow): Run | undefined {
-    const rows = this.#sql.all(STATEMENTS.eventsAfter, number, snapshot);
-    const events = rows.map(({ event }) => this.#codec.decode(event) as RunEvent);
+  #rebuild({ number, snapshot }: RunRow) {
+    const [journal, history] = this.#heads(number);
     const state = this.#sql.all(STATEMENTS.runState, number)[0]?.state;
-    if (!state) return events.length === 0 ? undefined : Run.fold(events);
-    const run = new Run(this.#codec.decode(state) as RunState);
-    for (const event of events) run.apply(event);
-    return run;
+    let run = state ? new Run(this.#codec.decode(state) as RunState) : undefined;
+    const lines: EventLines[] = [];
+    for (const row of this.#sql.all(STATEMENTS.eventsAfter, number, snapshot)) {
+      const event = this.#codec.decode(row.event) as RunEvent;
+      let effects: readonly Effect[];
+      if (run) effects = run.apply(event);
+      else if (event.type === "started") ({ run, effects } = Run.begin(event));
+      else return undefined;
+      const entries = linesOf(effects);
+      if (entries.length > 0) lines.push([row.sequence, entries]);
+    }
+    if (!run) return undefined;
+    const head = Math.max(snapshot, journal, history);
+    const { form, plan, ended } = run.state;
+    if (form === "code" || plan || ended) return { run, head, lines };
+    // It may be of the durability that begins anew: what it did before may be written down.
+    return { run, head: head + ANEW, lines: lines.filter(([sequence]) => sequence > history) };
+  }
+
+  #heads(number: number): readonly [journal: number, history: number] {
+    const [journal, history] = this.#sql.all(STATEMENTS.heads, number, number);
+    return [journal?.head ?? 0, history?.head ?? 0];
+  }
+
+  #writeLines(live: Live): void {
+    const { number, lines } = live;
+    for (let from = 0; from < lines.length; from += LINES_AT_ONCE) {
+      const some = lines.slice(from, from + LINES_AT_ONCE);
+      const [last = 0] = some.at(-1) ?? [];
+      this.#sql.all(STATEMENTS.historyInsert, number, last, linesText(some));
+    }
+    live.lines = [];
   }
 }
+
+/** The lines that the history has of an event with these effects. */
+export function linesOf(effects: readonly Effect[]): HistoryEntry[] {
+  return effects.flatMap((effect) => (effect.do === "history" ? [effect.entry] : []));
+}
+
+/** As a row has them; `readLines` reads them. */
+const linesText = (lines: readonly EventLines[]): string => JSON.stringify(lines);
+
+export const readLines = (text: string): readonly EventLines[] =>
+  JSON.parse(text) as readonly EventLines[];

@@ -2,8 +2,8 @@
  * All SQL of the coordinator's part of a shard: migrations, numbered by position and only ever
  * appended, and one table of statements with the types of their parameters and rows.
  *
- * A run is one row that stays for its retention, its journal and snapshot while it is open, and
- * its history.
+ * A run is one row that stays for its retention, its journal until a snapshot takes its place (a
+ * short run's stays), and the history of the events that the journal does not have any more.
  */
 import { type SqlValue, type Statement, statement } from "../../runtime/contract/index.ts";
 
@@ -142,18 +142,8 @@ export const STATEMENTS = {
   runUpdate: statement<[status: string, dueAtMs: number | null, isBusy: number, number: number]>(
     "UPDATE workflowRuns SET status = ?, dueAtMs = ?, isBusy = ? WHERE number = ?",
   ),
-  runEnd: statement<
-    [
-      status: string,
-      endedAtMs: number,
-      ended: Uint8Array,
-      snapshot: number,
-      state: Uint8Array,
-      number: number,
-    ]
-  >(
-    `UPDATE workflowRuns SET status = ?, endedAtMs = ?, ended = ?, snapshot = ?, state = ?,
-       dueAtMs = NULL, isBusy = 0
+  runEnd: statement<[status: string, endedAtMs: number, ended: Uint8Array, number: number]>(
+    `UPDATE workflowRuns SET status = ?, endedAtMs = ?, ended = ?, dueAtMs = NULL, isBusy = 0
      WHERE number = ?`,
   ),
   runReopen: statement<[number: number]>(
@@ -271,8 +261,8 @@ export const STATEMENTS = {
   eventInsert: statement<[run: number, sequence: number, event: Uint8Array]>(
     "INSERT INTO workflowJournal (run, sequence, event) VALUES (?, ?, ?)",
   ),
-  eventsAfter: statement<[run: number, sequence: number], { event: Uint8Array }>(
-    "SELECT event FROM workflowJournal WHERE run = ? AND sequence > ? ORDER BY sequence",
+  eventsAfter: statement<[run: number, sequence: number], { sequence: number; event: Uint8Array }>(
+    "SELECT sequence, event FROM workflowJournal WHERE run = ? AND sequence > ? ORDER BY sequence",
   ),
   /** Last sequences of journal and history: the head is the greater one. */
   heads: statement<[run: number, sameRun: number], { head: number | null }>(
