@@ -1,32 +1,50 @@
 /**
- * Attempts of runs that wait for their turn in a shard: fair to namespaces, as many at once as the
- * thread bears. Pure: time comes in as an argument.
+ * Attempts of runs that wait to begin in a shard: fair to namespaces, as many at once as the thread
+ * bears. Pure: time comes in as an argument.
  *
  * D1 Namespaces take turns. Each that was at work lately has an equal share of the window; one that
  *    is alone has all of it. A namespace below its share never waits for another one's attempts.
- * D2 The window follows the thread: it grows while turns come when they are due and shrinks while
+ * D2 A window follows the thread: it grows while turns come when they are due and shrinks while
  *    they come late. So attempts that wait for others are many at once, and those that compute are
- *    few; where namespaces share the thread, much less lateness is borne than where one has it.
+ *    few. Where namespaces share the thread there is a window of its own, which bears much less
+ *    lateness, and a namespace begins little in one turn: the thread has time for the others.
  * D3 Nothing is dropped (G8): what was put in stays until it is taken or withdrawn.
  */
 
 /** How long a namespace counts as one that is at work, after its last attempt came in or ended. */
 const LATELY_MS = 1_000;
-/** Lateness of a turn that a namespace alone bears, and that several do. */
-const LATE_ALONE_MS = 20;
-const LATE_SHARED_MS = 1;
+/** Lateness that a namespace alone bears, and that several do: each turn of a run has it anew. */
+const LATE_ALONE_MS = 10;
+const LATE_SHARED_MS = 0.3;
+/** Weight of one turn in the mean lateness: the clock has whole milliseconds, the mean has not. */
+const MEMORY = 0.1;
+const GROWTH = 1.05;
+const SHRINKAGE = 0.9;
+/** What one that is alone begins in a turn, and the part of its share that one of several does. */
+const PER_TURN_ALONE = 8;
+const PER_TURN_SHARED = 1 / 8;
 
 interface WindowBounds {
   readonly min: number;
   readonly max: number;
+  /** At first, of one that is alone; of several it is the least. */
   readonly first: number;
 }
 
 const BOUNDS: WindowBounds = { min: 2, max: 1_024, first: 32 };
 
+interface Window {
+  size: number;
+  /** Mean lateness of turns. */
+  lateMs: number;
+  readonly borneMs: number;
+}
+
 interface Lane<T> {
   readonly waiting: Map<string, T>;
   inFlight: number;
+  /** In this turn. */
+  begun: number;
   lastMs: number;
 }
 
@@ -34,12 +52,15 @@ export class DispatchQueue<T> {
   readonly #bounds: WindowBounds;
   /** In the order of their turns. */
   readonly #lanes = new Map<string, Lane<T>>();
-  #window: number;
+  readonly #alone: Window;
+  readonly #shared: Window;
   #size = 0;
+  #isHeld = false;
 
   constructor(bounds: WindowBounds = BOUNDS) {
     this.#bounds = bounds;
-    this.#window = bounds.first;
+    this.#alone = { size: bounds.first, lateMs: 0, borneMs: LATE_ALONE_MS };
+    this.#shared = { size: bounds.min, lateMs: 0, borneMs: LATE_SHARED_MS };
   }
 
   /** Attempts that wait. */
@@ -47,13 +68,20 @@ export class DispatchQueue<T> {
     return this.#size;
   }
 
-  get window(): number {
-    return Math.floor(this.#window);
+  /** The next turn lets more begin, without anything having ended. */
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  /** Attempts that may be in flight. */
+  window(nowMs: number): number {
+    return Math.floor(this.#windowOf(this.#active(nowMs)).size);
   }
 
   /** @param key names the item within its namespace, for who withdraws it. */
   push(namespace: string, key: string, item: T, nowMs: number): void {
-    const lane = this.#lanes.get(namespace) ?? { waiting: new Map(), inFlight: 0, lastMs: nowMs };
+    const known = this.#lanes.get(namespace);
+    const lane = known ?? { waiting: new Map(), inFlight: 0, begun: 0, lastMs: nowMs };
     lane.lastMs = nowMs;
     lane.waiting.set(key, item);
     this.#lanes.set(namespace, lane);
@@ -71,14 +99,21 @@ export class DispatchQueue<T> {
   /** What begins now; undefined while nothing waits or everybody has their share (D1). */
   take(nowMs: number): T | undefined {
     if (this.#size === 0) return undefined;
-    const share = this.#share(nowMs);
+    const active = this.#active(nowMs);
+    const share = Math.max(1, Math.floor(this.#windowOf(active).size / active));
+    const perTurn = active > 1 ? Math.max(1, share * PER_TURN_SHARED) : PER_TURN_ALONE;
     for (const [namespace, lane] of this.#lanes) {
       if (lane.waiting.size === 0 || lane.inFlight >= share) continue;
+      if (lane.begun >= perTurn) {
+        this.#isHeld = true;
+        continue;
+      }
       const [first] = lane.waiting;
       if (!first) continue;
       const [key, item] = first;
       lane.waiting.delete(key);
       lane.inFlight += 1;
+      lane.begun += 1;
       this.#size -= 1;
       // The next turn is another one's.
       this.#lanes.delete(namespace);
@@ -96,24 +131,27 @@ export class DispatchQueue<T> {
     lane.lastMs = nowMs;
   }
 
-  /** A turn came so much later than it was due (D2). */
-  observe(lateMs: number, nowMs: number): void {
+  /** A new turn, which came so much later than it was due (D2). */
+  turn(lateMs: number, nowMs: number): void {
     const { min, max } = this.#bounds;
-    const borneMs = this.#active(nowMs) > 1 ? LATE_SHARED_MS : LATE_ALONE_MS;
-    const factor = lateMs > borneMs ? 0.75 : 1.1;
-    this.#window = Math.min(Math.max(this.#window * factor, min), max);
+    const window = this.#windowOf(this.#active(nowMs));
+    window.lateMs += (lateMs - window.lateMs) * MEMORY;
+    const factor = window.lateMs > window.borneMs ? SHRINKAGE : GROWTH;
+    window.size = Math.min(Math.max(window.size * factor, min), max);
+    for (const lane of this.#lanes.values()) lane.begun = 0;
+    this.#isHeld = false;
   }
 
-  #share(nowMs: number): number {
-    return Math.max(1, Math.floor(this.#window / Math.max(1, this.#active(nowMs))));
+  #windowOf(active: number): Window {
+    return active > 1 ? this.#shared : this.#alone;
   }
 
-  /** Namespaces at work; who has not been lately is forgotten. */
+  /** Namespaces at work, at least one; who has not been lately is forgotten. */
   #active(nowMs: number): number {
     for (const [namespace, { waiting, inFlight, lastMs }] of this.#lanes) {
       const isIdle = waiting.size === 0 && inFlight === 0;
       if (isIdle && nowMs - lastMs > LATELY_MS) this.#lanes.delete(namespace);
     }
-    return this.#lanes.size;
+    return Math.max(1, this.#lanes.size);
   }
 }
