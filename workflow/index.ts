@@ -3,15 +3,19 @@ export { Coordinator } from "./coordinator/coordinator.ts";
 export { Run } from "./engine/run.ts";
 export { parseDoConfig, parseStepDuration, stepKey } from "./engine/step-config.ts";
 export { graphOfPlan, graphOfRun, toDot, toMermaid } from "./graph.ts";
-export type { Held } from "./builder/index.ts";
+export type { Held, HookResult, Plan, RunError } from "./builder/index.ts";
 export type { RunHome, RunStore } from "./coordinator/model.ts";
 export type { CallbackStep } from "./coordinator/callbacks.ts";
 export type {
   CallbackResult,
+  ChildEffect,
   Outside,
   OutwardEffect,
   RunRef,
   RunReport,
   RunRequest,
+  StartRequest,
+  WorkflowKind,
 } from "./coordinator/model.ts";
-export type { Effect, Outcome, RunEvent } from "./engine/model.ts";
+export type { HistoryEntry } from "./engine/model.ts";
+export type { Effect, Outcome, Pin, RunEvent } from "./engine/model.ts";

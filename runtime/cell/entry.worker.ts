@@ -6,6 +6,7 @@ import { handleControl } from "./control.worker.ts";
 import { handleHttpCall } from "./http-call.worker.ts";
 import { handleStore, storeRequestOf } from "./shard/index.worker.ts";
 
+export { Driver } from "./runs/driver.worker.ts";
 export { Outbound } from "./outbound.worker.ts";
 export { Scope } from "./scope.worker.ts";
 export { Blocks, Shard } from "./shard/index.worker.ts";

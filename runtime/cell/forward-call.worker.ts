@@ -48,7 +48,8 @@ function jsonBody(input: unknown): string | null {
   return input === undefined ? null : JSON.stringify(input);
 }
 
-async function readValue(response: Response): Promise<unknown> {
+/** The value of an answer, by its content type. */
+export async function readValue(response: Response): Promise<unknown> {
   if (response.status === 204) return undefined;
   const type = response.headers.get("content-type") ?? "";
   if (type === VALUE_TYPE) return decodeValue(new Uint8Array(await response.arrayBuffer()));

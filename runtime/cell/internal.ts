@@ -1,4 +1,5 @@
 /** For tests only: the pure parts of the cell. */
+export { CodeSteps, type StepSeams } from "./shim/code-steps.ts";
 export { IsolateLedger } from "./isolate-ledger.ts";
 export { DispatchQueue } from "./runs/dispatch-queue.ts";
 export { classifyRuntimeError } from "./runtime-error.ts";

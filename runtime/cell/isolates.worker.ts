@@ -13,6 +13,7 @@ import {
   type CallEnvelope,
   IsolaError,
   SCOPE_BINDING,
+  WORKFLOWS_BINDING,
   type VersionSupply,
   suspectKey,
 } from "../contract/index.ts";
@@ -238,6 +239,7 @@ export class Isolates {
         ...config.env,
         ...secrets,
         [SCOPE_BINDING]: scopeOf(suspectKey(namespace, name, version)),
+        [WORKFLOWS_BINDING]: config.workflows,
       },
       outbound: outboundOf(namespace, name, config.egress),
     });

@@ -50,7 +50,7 @@ export interface StoreOfCall {
   drop(): void;
 }
 
-export type EndReason = "deadline" | "disconnect" | "shutdown";
+export type EndReason = "deadline" | "disconnect" | "shutdown" | "canceled";
 
 export class LiveCall {
   readonly envelope: CallEnvelope;
@@ -60,7 +60,9 @@ export class LiveCall {
   readonly caller: LiveCall | undefined;
   /** Which of its caller's calls it is. */
   number = 0;
-  /** Counts while the invocation of a call between functions is there. */
+  /** No request stands behind it: it was made in the cell. */
+  isInside = false;
+  /** Counts while the invocation of such a call is there. */
   beats = 0;
   /** As the last sweep saw it, and how often it found no beat since. */
   sweptBeats = -1;
@@ -71,6 +73,8 @@ export class LiveCall {
   onLeave: (() => void) | undefined;
   /** Made at first use; most calls use none. */
   store: StoreOfCall | undefined;
+  /** It is a session of code, of a run in this shard. */
+  codeShard: number | undefined;
   hasLeft = false;
   /** It has answered, and said that its `waitUntil` goes on. */
   isWorking = false;
@@ -93,6 +97,14 @@ export class LiveCall {
     this.#end(reason);
     for (const call of this.calls ?? []) call.finish(reason);
   }
+}
+
+export interface CallOrigin {
+  readonly caller?: LiveCall;
+  /** The envelope as it came, for a call that came from outside. */
+  readonly text?: string;
+  /** Made in the cell: by a function or by a run. */
+  readonly isInside?: boolean;
 }
 
 /** How long after its answer a call may still open its scope, at least; at most twice as long. */
@@ -127,21 +139,22 @@ export class LiveCalls {
     return this.#calls.size;
   }
 
-  /** @param text the envelope as it came, for a call that came from outside. */
   open(
     envelope: CallEnvelope,
     startedAtMs: number,
-    { caller, text }: { readonly caller?: LiveCall; readonly text?: string },
+    { caller, text, isInside = false }: CallOrigin,
   ): LiveCall {
     const call = new LiveCall(envelope, startedAtMs, caller);
     call.text = text;
+    call.isInside = isInside;
     this.#calls.set(envelope.id, call);
     if (caller) {
       caller.callsMade += 1;
       call.number = caller.callsMade;
       (caller.calls ??= new Set()).add(call);
-      this.sweep(startedAtMs);
-    } else this.lookedAtMs = startedAtMs;
+    }
+    if (isInside) this.sweep(startedAtMs);
+    else this.lookedAtMs = startedAtMs;
     return call;
   }
 
@@ -170,12 +183,12 @@ export class LiveCalls {
     this.#generationAtMs = nowMs;
   }
 
-  /** Closes calls between functions whose invocation shows no life any more; costs little. */
+  /** Closes calls within the cell whose invocation shows no life any more; costs little. */
   sweep(nowMs: number): void {
     if (nowMs - this.#sweptAtMs < SWEEP_MS) return;
     this.#sweptAtMs = nowMs;
     for (const call of this.#calls.values()) {
-      if (!call.caller) continue;
+      if (!call.isInside) continue;
       call.silences = call.beats === call.sweptBeats ? call.silences + 1 : 0;
       call.sweptBeats = call.beats;
       // Once may be a thread that was blocked: its timers are due, but have not had their turn.

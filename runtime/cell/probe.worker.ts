@@ -4,6 +4,7 @@
  */
 import {
   type Bundle,
+  type ErrorData,
   IsolaError,
   LIMITS,
   type ProbeReply,
@@ -13,6 +14,7 @@ import {
 } from "../contract/index.ts";
 import type { Cell } from "./cell.worker.ts";
 import type { Description, IsolaEntry } from "./shim/entry.worker.ts";
+import type { FlowChecked } from "./shim/flow-calls.worker.ts";
 import { writeCrumb } from "./stdout.worker.ts";
 import { workerCode } from "./worker-code.worker.ts";
 
@@ -42,12 +44,45 @@ export async function probe(cell: Cell, request: ProbeRequest): Promise<ProbeRep
     if (!description) return { ok: false, error: tooSlow(request).toData() };
     if (!description.ok) return description;
     const { form, entrypoints, config } = description;
+    if (form === "flow") {
+      const again = cell.bindings.loader.load(code).getEntrypoint<IsolaEntry>("IsolaEntry");
+      const error = await flowFault(request, entry, again);
+      if (error) return { ok: false, error };
+    }
     return { ok: true, form, entrypoints, config, loadMs: cell.now() - startedAtMs };
   } catch (thrown) {
     return { ok: false, error: loadFailed(request, thrown).toData() };
   } finally {
     writeCrumb(mark, `J ${key}`);
   }
+}
+
+/**
+ * Why the definition of a workflow is refused, if it is. It is evaluated twice in one isolate and
+ * once more in another: what differs depends on more than the request. One that reads the request
+ * can be checked only when there is one: then it is that the run fails.
+ */
+async function flowFault(
+  request: ProbeRequest,
+  ...entries: readonly Fetcher<IsolaEntry>[]
+): Promise<ErrorData | undefined> {
+  const hashes = new Set<string>();
+  for (const entry of entries) {
+    const checked: Promise<FlowChecked> = entry.checkFlow();
+    const check = await Promise.race([checked, scheduler.wait(LIMITS.probeTimeoutMs)]);
+    if (!check) return tooSlow(request).toData();
+    if (!check.ok) return check.error;
+    if (check.hash !== undefined) hashes.add(check.hash);
+  }
+  return hashes.size > 1 ? impure(request).toData() : undefined;
+}
+
+function impure({ name }: ProbeRequest): IsolaError {
+  return new IsolaError("PLAN_INVALID", {
+    attempted: `evaluate the workflow ${name} in two isolates`,
+    found: "two different plans",
+    required: "a definition that depends on its request alone",
+  });
 }
 
 function tooSlow(request: ProbeRequest): IsolaError {

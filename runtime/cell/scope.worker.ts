@@ -11,6 +11,8 @@
 import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
 import {
   type CallScope,
+  type CodeBridge,
+  type InstanceReply,
   IsolaError,
   type PackForm,
   type ScopeCallOptions,
@@ -25,6 +27,7 @@ import {
 } from "../contract/index.ts";
 import { storeOf } from "./call-store.worker.ts";
 import { type Cell, currentCell } from "./cell.worker.ts";
+import { askInstance } from "./runs/ask-instance.worker.ts";
 import type { LiveCall } from "./live-calls.worker.ts";
 import { pack, unpack } from "./message-pack.ts";
 import { checkLines } from "./shim-report.ts";
@@ -80,6 +83,27 @@ export class Scope extends WorkerEntrypoint<unknown, ScopeProps> {
       const found = thrown instanceof Error ? thrown.message : String(thrown);
       return { ok: false, found: found.slice(0, 500) };
     }
+  }
+
+  /** An instance of a workflow of the namespace. @param value its parameters, or an event's */
+  async instance(callId: unknown, question: unknown, value: unknown): Promise<InstanceReply> {
+    try {
+      const { cell, live } = this.#find(callId);
+      return await askInstance(cell, live.envelope, question, value);
+    } catch (thrown) {
+      return { ok: false, error: toIsolaError(thrown, "use an instance of a workflow").toData() };
+    }
+  }
+
+  /** The cell's end of a session of code. */
+  async code(callId: unknown): Promise<CodeBridge> {
+    const { cell, live } = this.#find(callId);
+    const { codeShard: shard, envelope } = live;
+    if (shard !== undefined) return cell.bindings.shards.actor(shard).openCode(envelope.id);
+    throw new IsolaError("CONFLICT", {
+      attempted: "take part in a run",
+      found: "a call that is none of a run",
+    });
   }
 
   /** Console lines of a call without an open scope, in flight or not: its last may come late. */

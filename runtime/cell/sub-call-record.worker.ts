@@ -1,4 +1,4 @@
-/** Record and span of a call between functions. */
+/** Record and span of a call within the cell: between functions, or of a run. */
 import {
   type CallEnvelope,
   type CallOutcome,
@@ -11,9 +11,10 @@ import {
 import { spanOfCall } from "../telemetry/index.ts";
 import type { Cell } from "./cell.worker.ts";
 
-export interface SubCallFacts {
+export interface CallFacts {
   readonly envelope: CallEnvelope;
-  readonly caller: CallEnvelope;
+  /** Absent: a run made it. */
+  readonly caller?: CallEnvelope;
   readonly target: RouteTarget;
   readonly result: RunResult;
   readonly cold: boolean;
@@ -21,12 +22,12 @@ export interface SubCallFacts {
   readonly startedAtMs: number;
 }
 
-export function recordSubCall(cell: Cell, ctx: ExecutionContext, facts: SubCallFacts): void {
+export function recordCall(cell: Cell, ctx: ExecutionContext, facts: CallFacts): void {
   const { envelope, caller, target, result, startedAtMs } = facts;
   const wallMs = cell.now() - startedAtMs;
   const record: CallRecord = {
     callId: envelope.id,
-    parentCallId: caller.id,
+    ...(caller && { parentCallId: caller.id }),
     namespace: envelope.ns,
     function: envelope.fn,
     version: envelope.v,
@@ -46,8 +47,9 @@ export function recordSubCall(cell: Cell, ctx: ExecutionContext, facts: SubCallF
   };
   cell.telemetry.addCall(ctx, record);
   const own = parseTraceparent(envelope.tp);
-  if (own)
-    cell.telemetry.addSpan(ctx, spanOfCall(record, own, parseTraceparent(caller.tp)?.spanId));
+  if (!own) return;
+  const parent = caller && parseTraceparent(caller.tp);
+  cell.telemetry.addSpan(ctx, spanOfCall(record, own, parent?.spanId));
 }
 
 function outcomeOf(result: RunResult): CallOutcome {

@@ -22,32 +22,21 @@ import {
   childTrace,
   formatTraceparent,
   functionKey,
+  isWorkflow,
   newCallId,
   parseTraceparent,
   pickTarget,
   suspectKey,
 } from "../contract/index.ts";
-import { settleResult, sharedStore } from "./call-store.worker.ts";
+import { sharedStore } from "./call-store.worker.ts";
 import type { Cell } from "./cell.worker.ts";
+import { type DrivenResult, driveCall } from "./drive-call.worker.ts";
 import { forwardCall } from "./forward-call.worker.ts";
-import { endAfterGrace } from "./http-call.worker.ts";
-import type { LoadedIsolate } from "./isolates.worker.ts";
-import type { EndReason, LiveCall } from "./live-calls.worker.ts";
-import { classifyRuntimeError } from "./runtime-error.ts";
+import type { LiveCall } from "./live-calls.worker.ts";
+import { startWorkflow } from "./runs/workflow-call.worker.ts";
 import type { SubCallRequest } from "./sub-call-request.ts";
-import { checkLines, checkResult } from "./shim-report.ts";
-import { recordSubCall } from "./sub-call-record.worker.ts";
-import {
-  armDeadline,
-  disarm,
-  giveTurn,
-  isLate,
-  startPulse,
-  stopPulse,
-} from "./system-timers.worker.ts";
-
-/** Calls in flight per function in this cell, for `maxInFlight`. */
-const inFlight = new Map<string, number>();
+import { recordCall } from "./sub-call-record.worker.ts";
+import { giveTurn, isLate } from "./system-timers.worker.ts";
 
 /** @param ctx of an invocation for this call alone: what is left of the callee ends with it. */
 export async function callFunction(
@@ -66,10 +55,18 @@ export async function callFunction(
   const envelope = subEnvelope(cell, caller.envelope, chain, request.name, target);
   keepAlone(cell, caller.envelope, envelope);
   const startedAtMs = cell.now();
+  if (isWorkflow(target.form))
+    return startWorkflow(cell, { envelope, target, input: request.input });
   const driven = mustLeave(cell, envelope, target)
     ? await forwarded(cell, { envelope, target, caller, request })
-    : await drive(cell, ctx, { envelope, target, caller, request });
-  recordSubCall(cell, ctx, { envelope, target, caller: caller.envelope, startedAtMs, ...driven });
+    : await driveCall(cell, ctx, {
+        envelope,
+        target,
+        caller,
+        ask: (entry) =>
+          entry.run(envelope, request.input, request.options.method) as Promise<RunResult>,
+      });
+  recordCall(cell, ctx, { envelope, target, caller: caller.envelope, startedAtMs, ...driven });
   const { result } = driven;
   cell.addLogs(ctx, envelope, result.logs);
   return result.ok
@@ -92,115 +89,6 @@ interface Work {
   readonly target: RouteTarget;
   readonly caller: LiveCall;
   readonly request: SubCallRequest;
-}
-
-export interface DrivenResult {
-  readonly result: RunResult;
-  readonly cold: boolean;
-  readonly loadMs: number;
-}
-
-async function drive(cell: Cell, ctx: ExecutionContext, work: Work): Promise<DrivenResult> {
-  const { envelope, target, caller } = work;
-  const fresh = envelope.fr === 1;
-  const key = functionKey(envelope.ns, envelope.fn);
-  const running = inFlight.get(key) ?? 0;
-  if (target.maxInFlight > 0 && running >= target.maxInFlight) {
-    return { result: failed(tooMany(envelope.fn, target)), cold: false, loadMs: 0 };
-  }
-  const live = cell.live.open(envelope, cell.now(), { caller });
-  inFlight.set(key, running + 1);
-  live.onLeave = () => countOut(key);
-  const pulse = startPulse(live);
-  try {
-    const { isolate, cold, loadMs } = await cell.isolates.acquire(envelope, ctx);
-    const result = await run({ cell, ctx, isolate, live }, work.request);
-    return { result, cold: cold || fresh, loadMs };
-  } catch (thrown) {
-    cell.live.close(live, cell.now());
-    const error = thrown instanceof IsolaError ? thrown : classifyRuntimeError(thrown);
-    return { result: failed(error), cold: fresh, loadMs: 0 };
-  } finally {
-    stopPulse(pulse);
-  }
-}
-
-/** A sub-call under way. */
-interface Running {
-  readonly cell: Cell;
-  readonly ctx: ExecutionContext;
-  readonly isolate: LoadedIsolate;
-  readonly live: LiveCall;
-}
-
-async function run(running: Running, { input, options }: SubCallRequest): Promise<RunResult> {
-  const { cell, ctx, isolate, live } = running;
-  const { envelope } = live;
-  cell.isolates.enter(isolate);
-  const release = live.onLeave;
-  live.onLeave = () => {
-    release?.();
-    cell.isolates.leave(isolate);
-  };
-  cell.sayEntered(envelope);
-  const timer = armDeadline(live, cell.now());
-  const entry =
-    envelope.fr === 1 ? await cell.isolates.freshEntry(isolate) : cell.isolates.entry(isolate);
-  const answer = entry.run(envelope, input, options.method) as Promise<RunResult>;
-  const settled = await Promise.race([answer, live.end]);
-  disarm(timer);
-  const late = isLate(envelope, cell.now());
-  if (late) live.finish("deadline");
-  if (late || typeof settled === "string") {
-    // The caller learns it at once; the callee has its grace.
-    ctx.waitUntil(endLate(running, answer));
-    return failed(endedBy(await live.end, envelope));
-  }
-  const result = checkResult(settled) ?? notAResult(envelope);
-  if (live.store) await settleResult(live.store, result.ok);
-  cell.live.close(live, cell.now());
-  return result;
-}
-
-/** What the callee still says within its grace is kept. */
-async function endLate({ cell, ctx, live }: Running, answer: Promise<RunResult>): Promise<void> {
-  const late = await endAfterGrace(cell, live, answer);
-  if (late) cell.addLogs(ctx, live.envelope, checkLines(late.logs));
-}
-
-function countOut(key: string): void {
-  const left = (inFlight.get(key) ?? 1) - 1;
-  if (left === 0) inFlight.delete(key);
-  else inFlight.set(key, left);
-}
-
-function endedBy(reason: EndReason, { fn }: CallEnvelope): IsolaError {
-  const attempted = `call ${fn}`;
-  if (reason === "deadline") {
-    return new IsolaError("TIMEOUT", {
-      attempted,
-      found: "no answer within its deadline",
-      required: "an answer within timeoutMs of the function and of its caller",
-    });
-  }
-  if (reason === "shutdown") {
-    return new IsolaError("DRAINING", { attempted, found: "the cell is ending" });
-  }
-  return new IsolaError("CONFLICT", { attempted, found: "a caller that has gone" });
-}
-
-/** Only tenant code that replaced the shim answers so. */
-function notAResult(envelope: CallEnvelope): RunResult & { ok: false } {
-  return failed(
-    new IsolaError("RESULT_INVALID", {
-      attempted: `call ${envelope.fn}`,
-      found: "an answer that is no result",
-    }),
-  );
-}
-
-function failed(error: IsolaError): RunResult & { ok: false } {
-  return { ok: false, error: error.toData(), logs: [] };
 }
 
 /** What was thrown inside of the callee is the callee's: its caller learns that and by whom. */
@@ -306,14 +194,5 @@ function notFound(name: unknown, namespace: string): IsolaError {
   return new IsolaError("FUNCTION_NOT_FOUND", {
     attempted: `call ${JSON.stringify(name)} from a function`,
     found: `no such function in namespace ${namespace}`,
-  });
-}
-
-function tooMany(name: string, target: RouteTarget): IsolaError {
-  return new IsolaError("RATE_LIMITED", {
-    attempted: `call ${name}`,
-    found: `${target.maxInFlight} calls in flight`,
-    required: "fewer than its maxInFlight",
-    retryAfterSeconds: 1,
   });
 }

@@ -2,7 +2,10 @@
 import {
   type Bundle,
   type CallbackTold,
+  type InstanceAsk,
+  type InstanceReply,
   IsolaError,
+  type RouteTarget,
   type RoutingSnapshot,
   STORE_ROUTE,
   SUPPLY,
@@ -10,6 +13,7 @@ import {
   type TelemetryBatch,
   parseErrorData,
 } from "../contract/index.ts";
+import { decodeValue, encodeValue } from "./value-codec.ts";
 
 const BASE = "http://supply";
 /** Bundles kept in memory for functions that get a fresh isolate for every call. */
@@ -29,6 +33,15 @@ export class SupplyClient {
 
   version(ns: string, fn: string, version: number): Promise<SuppliedVersion> {
     return this.#get(SUPPLY.version, { ns, fn, v: String(version) });
+  }
+
+  /** @param version undefined: the live one. */
+  target(ns: string, fn: string, version: number | undefined): Promise<RouteTarget> {
+    return this.#get(SUPPLY.target, {
+      ns,
+      fn,
+      ...(version === undefined ? {} : { v: String(version) }),
+    });
   }
 
   secrets(
@@ -83,6 +96,24 @@ export class SupplyClient {
     const init = { method: "POST", body: JSON.stringify(told) };
     const response = await this.#supply.fetch(BASE + SUPPLY.calledBack, init);
     await response.body?.cancel();
+  }
+
+  /** An instance of a workflow in another cell's shard. */
+  async instance(shard: number, ask: InstanceAsk, value: unknown): Promise<InstanceReply> {
+    const query = new URLSearchParams({ shard: String(shard), ns: ask.namespace });
+    const response = await this.#supply.fetch(`${BASE}${SUPPLY.instance}?${query.toString()}`, {
+      method: "POST",
+      body: encodeValue({ ask, value }),
+    });
+    if (response.ok) {
+      return decodeValue(new Uint8Array(await response.arrayBuffer())) as InstanceReply;
+    }
+    const error = parseErrorData(await response.json().catch(() => undefined));
+    if (error) return { ok: false, error };
+    throw new IsolaError("INTERNAL", {
+      attempted: "use an instance of a workflow",
+      found: `status ${response.status}`,
+    });
   }
 
   /** An operation on a job in another cell's shard. */

@@ -5,6 +5,7 @@
  * module's exported `config`, the defaults here.
  */
 import { IsolaError } from "./errors.ts";
+import { isLabel } from "./ids.ts";
 import { LIMITS } from "./limits.ts";
 import { type Schedule, scheduleFault } from "./schedule.ts";
 
@@ -56,6 +57,11 @@ export interface FunctionConfig {
   compatibilityDate?: string;
   /** workerd compatibility flags; experimental ones are refused. */
   compatibilityFlags?: string[];
+  /**
+   * Workflows by the name of a binding: each stands in the environment as Cloudflare's `Workflow`,
+   * for example `{ ORDERS: "order" }`.
+   */
+  workflows?: Record<string, string>;
   /** Standard Schema validator of the input of a data function. */
   input?: unknown;
   /** Standard Schema validator of its result. */
@@ -94,6 +100,7 @@ export interface ResolvedConfig {
   readonly retention: { readonly ageMs: number; readonly runs: number };
   readonly compatibilityDate: string;
   readonly compatibilityFlags: readonly string[];
+  readonly workflows: Readonly<Record<string, string>>;
 }
 
 /** Date under which functions run that name none. */
@@ -158,6 +165,20 @@ const env: Check = (value) => {
   return JSON.stringify(value).length <= LIMITS.envMaxBytes
     ? undefined
     : `at most ${LIMITS.envMaxBytes} bytes`;
+};
+
+const WORKFLOWS_MAX = 100;
+
+const workflows: Check = (value) => {
+  if (!isRecord(value)) return "an object of workflow names by binding";
+  const items = Object.entries(value);
+  if (items.length > WORKFLOWS_MAX) return `at most ${WORKFLOWS_MAX} bindings`;
+  const bad = items.find(
+    ([name, to]) =>
+      !ENV_NAME.test(name) || name === "ISOLA" || typeof to !== "string" || !isLabel(to),
+  );
+  if (bad === undefined) return undefined;
+  return `names of workflows by names of letters, digits and _ (not ${JSON.stringify(bad)})`;
 };
 
 /** An object whose fields are options of their own, each optional. */
@@ -301,6 +322,11 @@ export const CONFIG_OPTIONS = {
     default: [],
     check: compatibilityFlags,
     help: "workerd compatibility flags",
+  },
+  workflows: {
+    default: {},
+    check: workflows,
+    help: "workflows by the name of a binding",
   },
 } as const satisfies Record<keyof ResolvedConfig, ConfigOption>;
 

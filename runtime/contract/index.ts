@@ -31,6 +31,7 @@ export {
   PRIVATE_PREFIX,
   PUBLIC_HEADERS,
   type CallEnvelope,
+  type RunStepRef,
   type CallReply,
   type CallOutcome,
   type CallRecord,
@@ -40,6 +41,27 @@ export {
   type TraceSummary,
   type TelemetryBatch,
 } from "./call.ts";
+export { shardOfKey } from "./key-shard.ts";
+export {
+  INSTANCE_ID,
+  type InstanceAnswer,
+  type InstanceAsk,
+  type InstanceCall,
+  type InstanceEvent,
+  type InstanceQuestion,
+  type InstanceReply,
+  type InstanceStatus,
+  type InstanceStep,
+} from "./instances.ts";
+export type {
+  CodeBridge,
+  CodeClosed,
+  CodeError,
+  CodeEvent,
+  CodeOrder,
+  CodeOutcome,
+  CodeReport,
+} from "./code-run.ts";
 export {
   COLD_KEY,
   COLD_LIMITS,
@@ -132,6 +154,7 @@ export {
 } from "./routing.ts";
 export {
   SCOPE_BINDING,
+  WORKFLOWS_BINDING,
   SHIM_HEADER,
   VALUE_TYPE,
   type ShimLine,
@@ -194,7 +217,10 @@ export {
   type RunInputHead,
   type RunOutputHead,
   type RunQuestion,
+  type RunReading,
   type RunStart,
+  type RunTold,
+  type WorkflowStart,
 } from "./run-call.ts";
 export {
   GRAPH_FORMATS,
@@ -231,6 +257,7 @@ export {
   STORE_ROUTE,
   VALUE_OPERATIONS,
   storeHeader,
+  type RunReply,
   type ShardActor,
   type StoreAnswers,
   type StoreCall,

@@ -2,11 +2,16 @@
  * Runs as they travel: from the gateway to the shard that keeps them, and an attempt of theirs from
  * the shard back to the gateway, which places it like any call.
  *
+ * Both questions answer a frame of a `RunFound`, and may wait for the end of the run first. A start
+ * that is repeated under its id finds the run that the first one began.
+ *
  * A body is a `frame`: a head as JSON and octets behind it. Questions to a shard are POSTs to
  * `STORE_ROUTE` of its cell with a `RunQuestion` as their `cf` object; a refusal is `ErrorData`
  * under the status of its code.
  */
+import type { RunStepRef } from "./call.ts";
 import type { ErrorData } from "./errors.ts";
+import type { ThrownData } from "./scope.ts";
 import type { Egress } from "./function-config.ts";
 
 /** Octets of a request, and of an answer, that a run keeps. */
@@ -43,10 +48,39 @@ export interface RunOutputHead {
 
 export type RunQuestion =
   | { readonly shard: number; readonly call: { readonly op: "startRun" } }
-  | { readonly shard: number; readonly call: { readonly op: "findRun"; readonly id: string } };
+  | {
+      readonly shard: number;
+      readonly call: { readonly op: "findRun"; readonly id: string } & RunReading;
+    }
+  /** Its body is an `InstanceAsk` and its value; so is its answer. */
+  | {
+      readonly shard: number;
+      readonly call: { readonly op: "askInstance"; readonly namespace: string };
+    };
+
+/** How a run is read. */
+export interface RunReading {
+  /** Longest wait for its end. @default 0 */
+  readonly waitMs?: number;
+  /** What the reader accepts as the form of a workflow's result. */
+  readonly accept?: string;
+  /** The reader is a function: values keep what V8 keeps. */
+  readonly isFromFunction?: boolean;
+}
+
+/** What a run of a workflow has beside what an asynchronous call has. */
+export interface WorkflowStart extends RunReading {
+  readonly form: "dag" | "code";
+  /** Bounds the run; 0: none. */
+  readonly timeoutMs: number;
+  /** Functions and workflows that called one another down to it, outermost first. */
+  readonly chain: readonly string[];
+}
 
 /** Head of the body of `startRun`; the octets are the request's body. */
 export interface RunStart {
+  /** Absent: an asynchronous call of a function that is no workflow. */
+  readonly workflow?: WorkflowStart;
   readonly id: string;
   readonly namespace: string;
   readonly function: string;
@@ -67,8 +101,16 @@ export interface RunFound {
   readonly namespace: string;
   readonly function: string;
   readonly status: string;
+  /** The version that the run is pinned to, of a workflow. */
+  readonly version?: number;
   readonly output?: RunOutputHead;
-  readonly error?: { readonly message: string; readonly code?: string };
+  readonly error?: { readonly message: string; readonly code?: string; readonly step?: string };
+}
+
+/** What a shard's actor says of a run: the result of a workflow is a value still. */
+export interface RunTold extends RunFound {
+  readonly body?: Uint8Array;
+  readonly result?: { readonly value: unknown };
 }
 
 /** Head of the body of an attempt; the octets are the request's body. */
@@ -79,11 +121,44 @@ export interface RunAttempt {
   readonly attempt: number;
   readonly idempotencyKey: string;
   readonly request: RunInputHead;
+  /** A step of a workflow, or its definition and hooks: bodies are values. */
+  readonly step?: RunStepRef & {
+    readonly chain: readonly string[];
+    /** Milliseconds since the epoch; 0: none. */
+    readonly deadlineMs: number;
+  };
 }
 
 export type RunAttempted =
   | { readonly ok: true; readonly output: RunOutputHead }
-  | { readonly ok: false; readonly error: ErrorData };
+  | {
+      readonly ok: false;
+      readonly error: ErrorData;
+      readonly thrown?: ThrownData;
+      /** Of an attempt that died with its cell: in which one. */
+      readonly where?: "cell" | "probation";
+    };
+
+/** Head of a question for a callback's text; the octets behind it are the body of `found`. */
+export interface CallbackAsked {
+  readonly found: RunFound;
+  readonly startedAtMs: number;
+  readonly endedAtMs: number;
+}
+
+/** Head of the answer; the octets are the callback's body. */
+export interface CallbackText {
+  readonly headers: readonly (readonly [name: string, value: string])[];
+}
+
+/** What became of a callback, for metrics and logs. */
+export interface CallbackTold {
+  readonly run: string;
+  readonly namespace: string;
+  readonly function: string;
+  readonly result: "delivered" | "failed" | "givenUp";
+  readonly text: string;
+}
 
 /** Head of a question for a callback's text; the octets behind it are the body of `found`. */
 export interface CallbackAsked {

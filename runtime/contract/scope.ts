@@ -10,6 +10,9 @@ import type { StoreResult, StoreTarget } from "./store-call.ts";
 /** Where the shim finds its scope stub in the isolate's environment; tenants are not shown it. */
 export const SCOPE_BINDING = "__isola";
 
+/** Where the shim finds the function's bindings to workflows: their names by binding. */
+export const WORKFLOWS_BINDING = "__isola_workflows";
+
 /** One console line as the shim reports it; identity is added by the cell. */
 export interface ShimLine {
   readonly atMs: number;

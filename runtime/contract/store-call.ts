@@ -9,11 +9,13 @@
  * octets have a Content-Length. All others answer with JSON as the body, since a list would not
  * fit a header. A refusal is `ErrorData` as JSON under the status of its code.
  */
+import type { CodeBridge } from "./code-run.ts";
+import type { InstanceAsk, InstanceReply } from "./instances.ts";
 import type { DiskReport } from "./control.ts";
 import type { ErrorData } from "./errors.ts";
 import type { StoreAttempt } from "./store-attempt.ts";
 import type { RunAnswers, RunAsk } from "./run-admin.ts";
-import type { RunFound, RunStart } from "./run-call.ts";
+import type { RunStart, RunTold } from "./run-call.ts";
 import type {
   ListOptions,
   ListPage,
@@ -181,14 +183,25 @@ export interface ShardActor {
   ready(): Promise<void>;
   disk(report: DiskReport): Promise<void>;
   /** Resolves once the run is on disk; from then on it ends, whatever dies. */
-  startRun(start: RunStart, body: Uint8Array): Promise<RunReply<{ readonly id: string }>>;
+  startRun(start: RunStart, input: unknown): Promise<RunReply>;
+  findRun(id: string, waitMs: number): Promise<RunReply>;
   /** What operators ask of the runs of a namespace, and tell them. */
-  askRuns(namespace: string, asked: RunAsk): Promise<RunReply<RunAnswers[RunAsk["ask"]]>>;
-  findRun(id: string): Promise<RunReply<RunFound> & { readonly body?: Uint8Array }>;
+  askRuns(
+    namespace: string,
+    asked: RunAsk,
+  ): Promise<
+    | { readonly ok: true; readonly value: RunAnswers[RunAsk["ask"]] }
+    | { readonly ok: false; readonly error: ErrorData }
+  >;
+  /** The end of a session of code for the call that runs it. Rejects if there is none. */
+  openCode(callId: string): Promise<CodeBridge>;
+  /** Instances of workflows, through bindings. @param value parameters, or an event's payload */
+  instance(ask: InstanceAsk, value: unknown): Promise<InstanceReply>;
 }
 
-type RunReply<T> =
-  | { readonly ok: true; readonly value: T }
+/** `startRun` takes the octets of an asynchronous call, or a workflow's input as a value. */
+export type RunReply =
+  | { readonly ok: true; readonly value: RunTold }
   | { readonly ok: false; readonly error: ErrorData };
 
 export type StoreResult =

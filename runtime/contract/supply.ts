@@ -27,6 +27,8 @@ export const SUPPLY = {
   call: "/call",
   /** POST: an attempt of a run (run-call.ts), placed like any call; answers its outcome. */
   attempt: "/attempt",
+  /** POST ?shard=&ns=: an `InstanceAsk` with its value, for a shard in another cell. */
+  instance: "/instance",
   /** POST `CallbackAsked` → `CallbackText`: what a callback says, signed. */
   callback: "/callback",
   /** POST JSON of `CallbackTold` → 204. */

@@ -10,6 +10,7 @@ import {
   REPLY_HEADER,
   SUPPLY,
   isErrorCode,
+  isWorkflow,
   parseErrorData,
   toIsolaError,
   unpackEnvelope,
@@ -18,7 +19,9 @@ import { Departure } from "./dispatcher.worker.ts";
 import { errorResponse } from "./error-response.ts";
 import { gatewayOf } from "./gateway.worker.ts";
 import { pathOf } from "./resolve-call.ts";
+import { answerRun, failureOf } from "./run-answer.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
+import { runForCell } from "./workflow-call.worker.ts";
 
 /** @param slot of the asking cell; from its socket. */
 export async function callFromCell(
@@ -35,6 +38,11 @@ export async function callFromCell(
     const target = route?.targets.find(({ version }) => version === envelope.v);
     if (!route || !target) throw notFound(envelope);
     if (target.quarantined) throw quarantined(envelope);
+    if (isWorkflow(target.form)) {
+      const { found, body } = await runForCell(state, request, envelope, target);
+      if (found.error) throw failureOf(found);
+      return answerRun(found, body);
+    }
     const headers = new Headers(request.headers);
     for (const name of [...headers.keys()]) {
       if (name.startsWith(PRIVATE_PREFIX)) headers.delete(name);

@@ -13,6 +13,7 @@ import {
   LIMITS,
   checkFunctionName,
   functionKey,
+  isWorkflow,
   resolveConfig,
   systemClock,
   type DeployMetadata,
@@ -135,12 +136,14 @@ async function evaluate(
   const flags = given?.compatibilityFlags ?? [];
   const first = await probe(date, flags);
   let config = resolveConfig(given, first.config);
-  let { form, entrypoints } = first;
+  let { form, entrypoints, config: exported } = first;
   if (config.compatibilityDate !== date || !sameFlags(config.compatibilityFlags, flags)) {
     const second = await probe(config.compatibilityDate, config.compatibilityFlags);
     config = resolveConfig(given, second.config);
-    ({ form, entrypoints } = second);
+    ({ form, entrypoints, config: exported } = second);
   }
+  // A run may sleep for days: it is bounded only if somebody says so.
+  if (isWorkflow(form)) config = resolveConfig(given, exported, { timeoutMs: 0 });
   checkBackend(config);
   checkBlock(config, state.table.namespace(namespace)?.cells === "dedicated");
   return { form, entrypoints, config };

@@ -17,10 +17,12 @@ import {
   PUBLIC_HEADERS,
   REPLY_HEADER,
   type RouteTarget,
+  type RunAttempt,
   type TraceContext,
   blockBoundMs,
   childTrace,
   formatTraceparent,
+  functionKey,
   isErrorCode,
   newCallId,
   newTrace,
@@ -46,7 +48,11 @@ export interface FunctionCall {
   /** The Authorization header is the platform's own and stays here. */
   readonly hidesToken: boolean;
   /** It is an attempt of a run. */
-  readonly attempt?: { readonly number: number; readonly idempotencyKey: string };
+  readonly attempt?: {
+    readonly number: number;
+    readonly idempotencyKey: string;
+    readonly step?: NonNullable<RunAttempt["step"]>;
+  };
 }
 
 interface Running {
@@ -160,6 +166,7 @@ function begin(
     sg: target.secretsGeneration,
     fr: target.reuse === "call" ? 1 : 0,
     mb: blockBoundMs(call.row, target),
+    ...stepOf(call),
   };
   return {
     state,
@@ -172,6 +179,14 @@ function begin(
     startedAtMs,
     bytesIn: lengthOf(request.headers) ?? 0,
   };
+}
+
+/** What a step of a workflow has in its envelope in place of what a call from outside has. */
+function stepOf({ route, attempt }: FunctionCall): Partial<CallEnvelope> {
+  if (!attempt?.step) return {};
+  const { chain, deadlineMs, ...rs } = attempt.step;
+  const ch = chain.map((name) => functionKey(route.namespace, name));
+  return { ch, rs, ...(deadlineMs > 0 && { dl: deadlineMs }) };
 }
 
 /** The cell's answer as the client gets it; the lease goes back when its body has left. */

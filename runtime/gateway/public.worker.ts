@@ -6,6 +6,7 @@ import {
   IsolaError,
   type RouteTarget,
   functionKey,
+  isWorkflow,
   pickTarget,
   toIsolaError,
 } from "../contract/index.ts";
@@ -18,6 +19,7 @@ import { discardRefused } from "./request-body.ts";
 import { answerRun } from "./run-answer.worker.ts";
 import { findRun, startRun } from "./runs.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
+import { callWorkflow } from "./workflow-call.worker.ts";
 
 const ASYNC = "/async-function/";
 const RUNS = "/runs/";
@@ -47,6 +49,7 @@ export async function handlePublic(
     const call = await prepare(state, request, resolved, host);
     state.housekeep(ctx);
     if (isAsync) return await startRun(state, request, call);
+    if (isWorkflow(call.target.form)) return await callWorkflow(state, request, call);
     return await callFunction(state, dispatcher, request, ctx, call);
   } catch (thrown) {
     await discardRefused(request);
@@ -70,7 +73,7 @@ async function readRun(state: GatewayState, request: Request, rest: string): Pro
     });
   }
   if (!state.isLoaded) await state.ready();
-  const { found, body } = await findRun(state, id);
+  const { found, body } = await findRun(state, id, request.headers.get("accept") ?? "");
   const route = state.table.route(found.namespace, found.function);
   const target = route && pickTarget(route, state.random.fraction());
   if (!target) throw notFound(found.namespace, found.function);

@@ -15,7 +15,7 @@ export function answerRun(found: RunFound, body: Uint8Array): Response {
     const bytes = isEmpty ? null : (body as Uint8Array<ArrayBuffer>);
     return new Response(bytes, { status: output.status, headers });
   }
-  if (error) return errorResponse(failure(found, error), { callId: id, headers: names });
+  if (error) return errorResponse(failureOf(found), { callId: id, headers: names });
   if (status !== "terminated") return new Response(null, { status: 202, headers: pending(id) });
   throw new IsolaError("RUN_STATE", { attempted: `read the run ${id}`, found: "terminated" });
 }
@@ -32,8 +32,10 @@ export function pending(id: string): Record<string, string> {
 }
 
 /** A function's own words are in its logs (INTERFACE §5). */
-function failure(run: RunFound, { code, message }: NonNullable<RunFound["error"]>): IsolaError {
-  const known = isErrorCode(code) ? code : "INTERNAL";
-  const found = known === "FUNCTION_ERROR" ? "an error inside of it" : message;
+export function failureOf(run: RunFound): IsolaError {
+  const { code, message = "no reason", step } = run.error ?? {};
+  const known = isErrorCode(code) ? code : "FUNCTION_ERROR";
+  const where = step === undefined || run.version === undefined ? "" : ` in the step ${step}`;
+  const found = known === "FUNCTION_ERROR" ? `an error inside of it${where}` : message + where;
   return new IsolaError(known, { attempted: `run ${run.function} (run ${run.id})`, found });
 }

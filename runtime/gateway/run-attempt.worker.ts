@@ -3,11 +3,16 @@
  * with its admission, its record and its bounds. Only cells that hold shards may ask.
  */
 import {
+  type ErrorCode,
+  type ErrorData,
+  type FunctionRoute,
   IsolaError,
+  LIMITS,
   PUBLIC_HEADERS,
-  RUN_BODY_MAX_BYTES,
+  type RouteTarget,
   type RunAttempt,
   type RunAttempted,
+  type ThrownData,
   frame,
   parseErrorData,
   pickTarget,
@@ -20,7 +25,9 @@ import { readBytes } from "./request-body.ts";
 import type { Background, GatewayState } from "./state.worker.ts";
 
 /** Head and body of an attempt: what came as headers is bounded by the listener that took it. */
-const FRAME_MAX_BYTES = RUN_BODY_MAX_BYTES + 1024 * 1024;
+const FRAME_MAX_BYTES = LIMITS.callValueMaxBytes + 1024 * 1024;
+/** Said of a version that the probation cell died of. */
+const CONVICTED: ReadonlySet<ErrorCode> = new Set(["MAX_BLOCK", "MEMORY_LIMIT"]);
 
 /** @param slot of the asking cell; from its socket. Never throws. */
 export async function attemptFromCell(
@@ -42,7 +49,15 @@ export async function attemptFromCell(
     return answer({ ok: true, output: { status: response.status, headers } }, bytes);
   } catch (thrown) {
     const error = toIsolaError(thrown, "attempt a step of a run");
-    return answer({ ok: false, error: error.toData() }, new Uint8Array(0));
+    const where = CONVICTED.has(error.code) ? ("probation" as const) : undefined;
+    const detail = thrown instanceof Refusal ? thrown.thrown : undefined;
+    const refused = {
+      ok: false as const,
+      error: error.toData(),
+      ...(detail && { thrown: detail }),
+      ...(where && { where }),
+    };
+    return answer(refused, new Uint8Array(0));
   }
 }
 
@@ -58,9 +73,8 @@ async function place(
   const holdsShards = slot < (state.bindings.settings.cells ?? 1);
   const route = holdsShards ? state.table.route(namespace, name) : undefined;
   // The version of when the run began, as long as routing knows it; then the one of now.
-  const target =
-    route?.targets.find(({ version }) => version === head.version) ??
-    (route && pickTarget(route, state.random.fraction()));
+  const live = route?.targets.find(({ version }) => version === head.version);
+  const target = live ?? (route && (await otherTarget(state, route, head)));
   if (!route || !target) throw notFound(name);
   if (target.quarantined) throw quarantined(name, target.version);
   const { dispatcher } = gatewayOf(() => state.bindings);
@@ -79,8 +93,33 @@ async function place(
     prefix: request.prefix,
     showsThrown: true,
     hidesToken: false,
-    attempt: { number: head.attempt, idempotencyKey: head.idempotencyKey },
+    attempt: {
+      number: head.attempt,
+      idempotencyKey: head.idempotencyKey,
+      ...(head.step && { step: head.step }),
+    },
   });
+}
+
+/** A workflow's step is pinned; an asynchronous call runs what is live. */
+async function otherTarget(
+  state: GatewayState,
+  route: FunctionRoute,
+  { step, version }: RunAttempt,
+): Promise<RouteTarget | undefined> {
+  if (!step) return pickTarget(route, state.random.fraction());
+  const { namespace, name } = route;
+  return state.registry.read("versionTarget", { namespace, name, version });
+}
+
+/** With what the function threw: for the owner of the run. */
+class Refusal extends IsolaError {
+  readonly thrown: ThrownData | undefined;
+
+  constructor({ code, parts }: ErrorData, thrown: ThrownData | undefined) {
+    super(code, parts);
+    this.thrown = thrown;
+  }
 }
 
 /** What each call has anew. */
@@ -110,8 +149,9 @@ function refusal({ function: name }: RunAttempt, bytes: Uint8Array): IsolaError 
     ...(fix === undefined ? {} : { fix }),
   };
   const data = parseErrorData({ ...error, parts });
+  const { detail } = error as { readonly detail?: ThrownData };
   return data
-    ? IsolaError.fromData(data)
+    ? new Refusal(data, detail)
     : new IsolaError("INTERNAL", { attempted: `run ${name}`, found: "an answer without a code" });
 }
 

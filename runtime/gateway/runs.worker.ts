@@ -1,25 +1,30 @@
 /**
- * Asynchronous calls: `/async-function/…` begins a run, `/runs/<id>` answers what came of it
- * (INTERFACE §5).
+ * Runs: `/async-function/…` and calls of workflows begin one, `/runs/<id>` answers what came of it
+ * (INTERFACE §5, §6).
  *
  * 1. 202 is said when the run is on disk in its shard (G1); the id names the shard.
  * 2. A key always leads to the same shard, which alone decides whether it is known.
+ * 3. Who waits for a run sees one answer, whatever dies meanwhile: it is asked for again by its id.
  */
 import {
   IsolaError,
   PRIVATE_PREFIX,
   RUN_BODY_MAX_BYTES,
   type RunFound,
+  type RouteTarget,
   type RunInputHead,
   type RunQuestion,
+  type RunReading,
   type RunStart,
+  type WorkflowStart,
   frame,
+  isWorkflow,
   newJobId,
   shardOfJob,
   toHex,
   unframe,
 } from "../contract/index.ts";
-import { type ShardBody, refusalOf, sendToShard, shardsOf, slotOf } from "./ask-shard.worker.ts";
+import { refusalOf, sendToShard, shardsOf, slotOf } from "./ask-shard.worker.ts";
 import { CALLBACK_HEADER, callbackOf } from "./callback-url.ts";
 import type { FunctionCall } from "./function-call.worker.ts";
 import { readBytes } from "./request-body.ts";
@@ -33,6 +38,12 @@ const PAUSE_MS = 200;
 const KEY_MAX_CHARACTERS = 256;
 const FRAME_TYPE = "application/octet-stream";
 
+/** What a shard says of a run; the body is that of its output. */
+export interface RunAnswer {
+  readonly found: RunFound;
+  readonly body: Uint8Array;
+}
+
 /** Headers that are of the connection, not of the request. */
 const OF_CONNECTION: ReadonlySet<string> = new Set([
   "connection",
@@ -45,73 +56,126 @@ const OF_CONNECTION: ReadonlySet<string> = new Set([
   CALLBACK_HEADER,
 ]);
 
-/** Begins a run of one step. Errors: `BODY_TOO_LARGE`, `KEY_REUSED`, `DISK_FULL`, … */
+/** Begins a run and does not wait. Errors: `BODY_TOO_LARGE`, `KEY_REUSED`, `DISK_FULL`, … */
 export async function startRun(
   state: GatewayState,
   request: Request,
   call: FunctionCall,
 ): Promise<Response> {
-  const { namespace, name } = call.route;
-  const attempted = `call ${name} asynchronously`;
+  const { found } = await beginRun(state, request, call, 0);
+  return new Response(null, { status: 202, headers: pending(found.id) });
+}
+
+/** Begins a run and waits for its end at most so long. */
+export async function beginRun(
+  state: GatewayState,
+  request: Request,
+  call: FunctionCall,
+  waitMs: number,
+): Promise<RunAnswer> {
+  const { route, target } = call;
+  const { namespace, name } = route;
+  const attempted = `call ${name} in a run`;
   if (!state.bindings.host) throw notHere(attempted);
   const { allowPrivate = [] } = state.bindings.settings;
-  const callback = callbackOf(request.headers, name, call.target.egress, allowPrivate);
+  const callback = callbackOf(request.headers, name, target.egress, allowPrivate);
   const limit = { maxBytes: RUN_BODY_MAX_BYTES, attempted, code: "BODY_TOO_LARGE" } as const;
   const body = await readBytes(request, limit);
   const head = headOf(request, call);
   const key = await keyOf(request, head, body);
   const shard = await shardFor(state, key && `${namespace}/${name}/${key.key}`);
+  const accept = request.headers.get("accept") ?? "";
   const start: RunStart = {
     id: newJobId(shard, state.random),
     namespace,
     function: name,
-    version: call.target.version,
-    retry: call.target.retry,
+    version: target.version,
+    retry: target.retry,
     ...(key && { key }),
     ...(callback && { callback }),
     request: head,
+    ...(isWorkflow(target.form) && { workflow: workflowStart(target, { accept }) }),
   };
-  const question: RunQuestion = { shard, call: { op: "startRun" } };
-  const bytes = frame(start, body);
-  const response = await ask(state, question, { bytes, type: FRAME_TYPE });
-  const { id } = await response.json<{ id: string }>();
-  return new Response(null, { status: 202, headers: pending(id) });
+  return sendStart(state, start, body, waitMs);
+}
+
+/** What a run of the workflow has beside an asynchronous call. */
+export function workflowStart(
+  { form, timeoutMs }: RouteTarget,
+  reading: RunReading,
+  chain: readonly string[] = [],
+): WorkflowStart {
+  return { form: form === "workflow" ? "code" : "dag", timeoutMs, chain, ...reading };
+}
+
+/** Sends a start to the shard that its id names, and what it waits for. */
+export async function sendStart(
+  state: GatewayState,
+  start: RunStart,
+  body: Uint8Array,
+  waitMs: number,
+): Promise<RunAnswer> {
+  const question = { shard: shardOfJob(start.id) ?? 0, call: { op: "startRun" } } as const;
+  return ask(state, waitMs, (leftMs) => {
+    const { workflow } = start;
+    const head = workflow ? { ...start, workflow: { ...workflow, waitMs: leftMs } } : start;
+    return sendToShard(state, question, { bytes: frame(head, body), type: FRAME_TYPE });
+  });
+}
+
+/** A shard that begins what has no key, and whose cell is up. */
+export async function newRunId(state: GatewayState): Promise<string> {
+  return newJobId(await shardFor(state, undefined), state.random);
 }
 
 /** What a shard says of a run. Errors: `RUN_NOT_FOUND`. */
-export async function findRun(
-  state: GatewayState,
-  id: string,
-): Promise<{ readonly found: RunFound; readonly body: Uint8Array }> {
+export async function findRun(state: GatewayState, id: string, accept: string): Promise<RunAnswer> {
   const shard = shardOfJob(id);
   if (!state.bindings.host || shard === undefined || !shardsOf(state).includes(shard)) {
     throw runNotFound(id);
   }
-  const question: RunQuestion = { shard, call: { op: "findRun", id } };
-  const response = await ask(state, question);
-  const { head, body } = unframe(new Uint8Array(await response.arrayBuffer()));
-  return { found: head as RunFound, body };
+  const question: RunQuestion = { shard, call: { op: "findRun", id, accept } };
+  return ask(state, 0, () => sendToShard(state, question));
 }
 
-/** Asks again while the cell is away, within a bound: the id makes a second start the first one. */
+/**
+ * Asks again while the cell is away, within a bound: the id makes a second start the first one.
+ *
+ * @param send with what is left of the wait.
+ */
 async function ask(
   state: GatewayState,
-  question: RunQuestion,
-  body?: ShardBody,
-): Promise<Response> {
-  const untilMs = state.clock.now() + PATIENCE_MS;
+  waitMs: number,
+  send: (leftMs: number) => Promise<Response>,
+): Promise<RunAnswer> {
+  const { clock } = state;
+  const untilMs = clock.now() + waitMs;
+  let awaySinceMs = Number.POSITIVE_INFINITY;
   for (;;) {
+    const askedAtMs = clock.now();
     try {
-      const response = await sendToShard(state, question, body);
-      if (response.ok) return response;
-      throw await refusalOf(response, question.call.op);
+      const response = await send(Math.max(0, untilMs - askedAtMs));
+      if (!response.ok) throw await refusalOf(response, "use a run");
+      const { head, body } = unframe(new Uint8Array(await response.arrayBuffer()));
+      return { found: head as RunFound, body };
     } catch (thrown) {
-      const code = thrown instanceof IsolaError ? thrown.code : undefined;
-      const isAway = code === "CELL_LOST" || code === "CELL_RESTARTING";
-      if (!isAway || state.clock.now() > untilMs) throw thrown;
+      const error = thrown instanceof IsolaError ? thrown : brokeOff(thrown);
+      const nowMs = clock.now();
+      // A question that the shard took and thought about found it there.
+      if (nowMs - askedAtMs > PATIENCE_MS) awaySinceMs = nowMs;
+      awaySinceMs = Math.min(awaySinceMs, nowMs);
+      const isAway = error.code === "CELL_LOST" || error.code === "CELL_RESTARTING";
+      if (!isAway || nowMs - awaySinceMs > PATIENCE_MS) throw error;
       await sleep(PAUSE_MS);
     }
   }
+}
+
+function brokeOff(thrown: unknown): IsolaError {
+  return new IsolaError("CELL_LOST", {
+    attempted: "use a run",
+    found: `an answer that broke off: ${String(thrown).slice(0, 200)}`,
+  });
 }
 
 function headOf(request: Request, { url, prefix, hidesToken }: FunctionCall): RunInputHead {

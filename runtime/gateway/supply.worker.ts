@@ -8,12 +8,15 @@ import {
   PROBATION_SLOT,
   STORE_ROUTE,
   SUPPLY,
+  pickTarget,
   toIsolaError,
+  type RouteTarget,
   type RoutingSnapshot,
 } from "../contract/index.ts";
 import { importSealKey, namespaceNotFound, unsealSecret } from "../registry/index.ts";
 import { callFromCell } from "./call-from-cell.worker.ts";
 import { composeCallback, hearOfCallback } from "./callbacks.worker.ts";
+import { instancesFromCell } from "./instances-from-cell.worker.ts";
 import { reportBug } from "./report-bug.worker.ts";
 import { readBytes } from "./request-body.ts";
 import { attemptFromCell } from "./run-attempt.worker.ts";
@@ -50,6 +53,7 @@ export async function handleSupply(
     if (url.pathname === SUPPLY.callback)
       return await composeCallback(request, slot, state, background);
     if (url.pathname === SUPPLY.calledBack) return await hearOfCallback(request, slot, state);
+    if (url.pathname === SUPPLY.instance) return await instancesFromCell(request, slot, state);
     if (url.pathname === STORE_ROUTE) return await storeFromCell(request, slot, state);
     return await answer(url.pathname, { state, slot, request, query: url.searchParams });
   } catch (thrown) {
@@ -65,6 +69,8 @@ async function answer(path: string, asked: SupplyRequest): Promise<Response> {
       return Response.json(beginFeed(asked));
     case SUPPLY.version:
       return versionWithBundle(asked);
+    case SUPPLY.target:
+      return Response.json(await targetFor(asked));
     case SUPPLY.secrets:
       return Response.json(await openSecrets(asked));
     case SUPPLY.bundle:
@@ -106,6 +112,29 @@ function versionKey(asked: SupplyRequest): { namespace: string; name: string; ve
     name: query.get("fn") ?? "",
     version: /^\d{1,9}$/.test(given) ? Number(given) : 0,
   };
+}
+
+/** Shards of shared cells keep the runs of all namespaces: what they may know is no code. */
+async function targetFor({ query, state, slot }: SupplyRequest): Promise<RouteTarget> {
+  const [namespace, name] = [query.get("ns") ?? "", query.get("fn") ?? ""];
+  const given = query.get("v");
+  const mayAsk = state.sees(slot, namespace) || slot < (state.bindings.settings.cells ?? 1);
+  const route = mayAsk ? state.table.route(namespace, name) : undefined;
+  if (!mayAsk || (given === null && !route)) throw functionNotFound(namespace, name);
+  const live =
+    given === null
+      ? route && pickTarget(route, state.random.fraction())
+      : route?.targets.find(({ version }) => String(version) === given);
+  if (live) return live;
+  const version = given !== null && /^\d{1,9}$/.test(given) ? Number(given) : 0;
+  return state.registry.read("versionTarget", { namespace, name, version });
+}
+
+function functionNotFound(namespace: string, name: string): IsolaError {
+  return new IsolaError("FUNCTION_NOT_FOUND", {
+    attempted: `find ${name} for a run`,
+    found: `no such function in namespace ${namespace}`,
+  });
 }
 
 async function openSecrets(asked: SupplyRequest): Promise<Record<string, string>> {

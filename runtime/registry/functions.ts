@@ -14,13 +14,14 @@ import {
   type FunctionDetail,
   type FunctionForm,
   type FunctionSummary,
+  type RouteTarget,
   type VersionSummary,
   type VersionSupply,
 } from "../contract/index.ts";
 import { parseStored } from "./damage.ts";
 import { requireNamespace } from "./namespaces.ts";
 import type { Changes, DeployInput, Deployed, Key, VersionKey } from "./operations.ts";
-import { storedArrivals, storedConfig, storedQuotas, storedTraffic } from "./routes.ts";
+import { storedArrivals, storedConfig, storedQuotas, storedTraffic, toTarget } from "./routes.ts";
 import { type FunctionRow, STATEMENTS, type VersionRow } from "./schema.ts";
 import { putSchedules, schedulesOf } from "./schedules.ts";
 import type { Scope } from "./scope.ts";
@@ -80,6 +81,10 @@ export function versionSupply(db: Database, input: VersionKey): VersionSupply {
     entrypoints: parseStored(row.entrypoints, "versions.entrypoints") as string[],
     config: storedConfig(row),
   };
+}
+
+export function versionTarget(db: Database, input: VersionKey): RouteTarget {
+  return toTarget(requireVersion(db, input), 0, db.all(STATEMENTS.secretList, input.namespace));
 }
 
 export function secretsOfVersion(db: Database, input: VersionKey): Record<string, string> {

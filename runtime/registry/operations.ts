@@ -13,6 +13,7 @@ import type {
   Quotas,
   ResolvedConfig,
   Role,
+  RouteTarget,
   RoutingChange,
   RoutingSnapshot,
   Schedule,
@@ -120,6 +121,8 @@ export interface Reads {
   functionDetail(input: Key): Omit<FunctionDetail, "addresses" | "usage">;
   versions(input: Key): VersionSummary[];
   versionSupply(input: VersionKey): VersionSupply;
+  /** Live or not; its weight is 0. */
+  versionTarget(input: VersionKey): RouteTarget;
   /** Sealed values of the secrets that the version names. */
   sealedSecrets(input: VersionKey): Record<string, string>;
   /** Null if there is none. */

@@ -79,6 +79,7 @@ export class RegistryCore {
     functionDetail: functions.functionDetail,
     versions: functions.listVersions,
     versionSupply: functions.versionSupply,
+    versionTarget: functions.versionTarget,
     sealedSecrets: functions.secretsOfVersion,
     sealedSecret: (db, { namespace, name }) =>
       secrets.sealedSecrets(db, namespace, [name])[name] ?? null,

@@ -122,7 +122,11 @@ function toRoute(
   return { namespace: row.namespace, name: row.name, targets };
 }
 
-function toTarget(row: VersionRow, weight: number, secrets: readonly SecretRow[]): RouteTarget {
+export function toTarget(
+  row: VersionRow,
+  weight: number,
+  secrets: readonly SecretRow[],
+): RouteTarget {
   const config = storedConfig(row);
   return {
     version: row.version,

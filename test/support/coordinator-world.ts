@@ -206,8 +206,10 @@ export class CoordinatorWorld {
           decode: (bytes) => deserialize(bytes) as unknown,
         },
         outside: {
-          describe: (_namespace, workflow) =>
-            workflow in this.options.flows ? { form: "dag", ...this.#limit(workflow) } : undefined,
+          describe: (_namespace, { workflow }) =>
+            workflow in this.options.flows
+              ? { form: "dag", ...this.#limit(workflow) }
+              : undefined,
           perform: (...args) => {
             if (isAlive()) this.#perform(...args);
           },

@@ -31,6 +31,13 @@ const envelopes: fc.Arbitrary<CallEnvelope> = fc.record(
     fr: fc.constantFrom(0 as const, 1 as const),
     mb: fc.nat(),
     sj: hex(34),
+    rs: fc.record({
+      run: hex(34),
+      step: fc.string({ unit: "binary" }),
+      token: fc.nat(),
+      epoch: fc.nat(),
+      call: fc.stringMatching(/^(\d{1,3}(\.\d{1,3}){0,3})?$/),
+    }),
   },
   { requiredKeys: ["id", "ns", "fn", "v", "dl", "tp", "at", "ik", "ch", "sg", "fr", "mb"] },
 );

@@ -7,6 +7,7 @@ export type {
   DagNode,
   EdgeOptions,
   ForEachOptions,
+  Hook,
   NodeOptions,
   RootDag,
 } from "./dag.ts";
@@ -33,6 +34,7 @@ export type {
   HookRole,
   InvokePlan,
   NodePlan,
+  OperationPlan,
   Plan,
   RequestPlan,
   RetryPlan,

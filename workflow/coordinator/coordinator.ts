@@ -19,11 +19,14 @@ import { DueQueue } from "./due-queue.ts";
 import type {
   Answer,
   CallbackResult,
+  ChildEffect,
   CoordinatorOptions,
   CoordinatorSeams,
+  FoundRun,
   HistoryPage,
   OutwardEffect,
   RunFilter,
+  RunDefinition,
   RunHome,
   RunPage,
   RunRef,
@@ -31,6 +34,7 @@ import type {
   RunRequest,
   RunSummary,
   StartRequest,
+  WorkflowKind,
 } from "./model.ts";
 import { Places } from "./places.ts";
 import { RunReader, type RunView, notFound } from "./run-reader.ts";
@@ -135,6 +139,17 @@ export class Coordinator {
     return this.#answer({ id, isNew: true });
   }
 
+  /** The run that a key names. */
+  keyed(namespace: string, workflow: string, key: string): string | undefined {
+    const [known] = this.#seams.sql.all(STATEMENTS.keyGet, namespace, workflow, key);
+    return known && this.#table.rowOf(known.run)?.id;
+  }
+
+  /** From now on the key names no run: the next start under it is a new one. */
+  releaseKey(namespace: string, workflow: string, key: string): void {
+    this.#seams.sql.all(STATEMENTS.keyDelete, namespace, workflow, key);
+  }
+
   /**
    * Tells a run something. Reports that come too late change nothing.
    *
@@ -172,6 +187,26 @@ export class Coordinator {
     return this.#answer(step);
   }
 
+  /** What was asked about a workflow that a run invokes; undefined: there is none. */
+  childDescribed(ref: RunRef, child: ChildEffect, kind: WorkflowKind | undefined): void {
+    const row = this.#table.row(ref.id);
+    const parent = row?.endedAtMs === null && ref.epoch === this.epoch && this.#loaded(row);
+    if (!parent || this.#table.row(child.run)) return;
+    const step = parent.run.state.steps.get(child.step);
+    if (step?.token !== child.token || step.phase !== "child") return;
+    this.#beginChild(parent, child, kind);
+    this.#settle();
+  }
+
+  /** What a run's definition is asked with; undefined of a run that is over. */
+  definition(id: string): RunDefinition | undefined {
+    const row = this.#table.row(id);
+    const live = row?.endedAtMs === null ? this.#loaded(row) : undefined;
+    if (!live) return undefined;
+    const { plan, input, startedAtMs } = live.run.state;
+    return { plan, input, startedAtMs };
+  }
+
   /** The shard's timer fired: whatever is due. */
   wake(): void {
     const nowMs = this.#seams.clock.now();
@@ -190,7 +225,7 @@ export class Coordinator {
   }
 
   /** Of whatever namespace: for who holds the id and is checked by what is found. */
-  find(id: string): (RunSummary & { readonly namespace: string }) | undefined {
+  find(id: string): FoundRun | undefined {
     return this.#reader.find(id);
   }
 
@@ -207,6 +242,24 @@ export class Coordinator {
   /** What a run did, from its beginning or after what a former page ended with. */
   history(namespace: string, id: string, after = ""): HistoryPage {
     return this.#reader.history(namespace, id, after);
+  }
+
+  /** The run is no more, whatever it was at. Errors: `RUN_NOT_FOUND`. */
+  remove(namespace: string, id: string): Answer<undefined> {
+    const row = this.#table.row(id);
+    if (row?.namespace !== namespace) throw notFound(id);
+    const { number, workflow, endedAtMs, status } = row;
+    this.#callbacks.drop(number);
+    this.#forget(number);
+    this.#dues.set(number, undefined);
+    if (endedAtMs !== null) this.#ended -= 1;
+    else {
+      this.#table.tally.moved(namespace, workflow, status, "terminated");
+      this.#places.leave(namespace, workflow, number);
+      this.#next.push(() => this.#admit(namespace, workflow));
+    }
+    this.#settle();
+    return this.#answer(undefined);
   }
 
   /** The namespace is no more: neither are its runs and keys, whatever they were at. */
@@ -340,32 +393,32 @@ export class Coordinator {
     }
   }
 
-  #startChild(parent: Live, effect: Effect & { readonly do: "startChild" }): void {
-    const { run: id, workflow, input, chain, step, token } = effect;
-    if (this.#table.row(id)) return;
-    const { revision } = parent.request;
-    const kind = this.#seams.outside.describe(parent.namespace, workflow, revision);
-    if (!kind) {
-      const message = `no workflow ${workflow} in ${parent.namespace}`;
-      const error = {
-        name: "NotFound",
-        message,
-        code: "FUNCTION_NOT_FOUND",
-        isFinal: true as const,
-      };
-      this.#apply(parent, { type: "childEnded", step, token, outcome: { ok: false, error } });
+  #startChild(parent: Live, child: ChildEffect): void {
+    if (this.#table.row(child.run)) return;
+    const kind = this.#seams.outside.describe(parent.namespace, child);
+    if (kind === "ask") this.#send(parent, { do: "describeChild", child });
+    else this.#beginChild(parent, child, kind);
+  }
+
+  #beginChild(parent: Live, child: ChildEffect, kind: WorkflowKind | undefined): void {
+    const { run: id, workflow, input, chain, step, token } = child;
+    if (kind) {
+      this.#begin(id, parent.namespace, {
+        workflow,
+        ...kind,
+        input,
+        query: {},
+        headers: {},
+        revision: parent.request.revision,
+        chain,
+        parent: { run: parent.id, step, token },
+      });
       return;
     }
-    this.#begin(id, parent.namespace, {
-      workflow,
-      ...kind,
-      input,
-      query: {},
-      headers: {},
-      revision,
-      chain,
-      parent: { run: parent.id, step, token },
-    });
+    const message = `no workflow ${workflow} in ${parent.namespace}`;
+    const code = "FUNCTION_NOT_FOUND";
+    const error = { name: "NotFound", message, code, isFinal: true as const };
+    this.#apply(parent, { type: "childEnded", step, token, outcome: { ok: false, error } });
   }
 
   /** Ends a child; if it has ended, or never began, its parent is told so. */

@@ -24,6 +24,8 @@ export interface RunHome extends RunRef {
   readonly durability: Plan["durability"];
 }
 
+export type ChildEffect = Extract<Effect, { readonly do: "startChild" }>;
+
 /** Effects that leave, after the commit that they depend on. */
 export type OutwardEffect =
   | Extract<
@@ -40,6 +42,8 @@ export type OutwardEffect =
       }
     >
   | { readonly do: "ended"; readonly ended: Ended }
+  /** Find out what the workflow is, answer `childDescribed`. */
+  | { readonly do: "describeChild"; readonly child: ChildEffect }
   /** Tell the URL what came of the run, answer `calledBack`. */
   | { readonly do: "callback"; readonly callback: Callback; readonly attempt: number };
 
@@ -60,19 +64,20 @@ export type CallbackResult =
       readonly retryAfterMs?: number;
     };
 
+/** What has to be known of a workflow to begin a run of it. */
+export interface WorkflowKind {
+  readonly form: "dag" | "code";
+  readonly version?: number;
+  readonly timeoutMs?: number;
+  readonly concurrency?: number;
+}
+
 export interface Outside {
-  /** What a workflow is at that revision, from memory; undefined if there is none. */
-  describe(
-    namespace: string,
-    workflow: string,
-    revision: number,
-  ):
-    | {
-        readonly form: "dag" | "code";
-        readonly timeoutMs?: number;
-        readonly concurrency?: number;
-      }
-    | undefined;
+  /**
+   * What a workflow is, from memory; undefined if there is none. `ask`: it is not known without
+   * asking others, which is an effect of its own.
+   */
+  describe(namespace: string, child: ChildEffect): WorkflowKind | "ask" | undefined;
   /** Carries an effect out; whatever comes of it comes as an event. */
   perform(run: RunHome, request: RunRequest, effect: OutwardEffect): void;
 }
@@ -108,12 +113,16 @@ export interface CoordinatorSeams {
 export interface RunRequest {
   readonly workflow: string;
   readonly form: "dag" | "code";
+  /** Of the workflow: the run is pinned to it. Absent: it has a plan of its own. */
+  readonly version?: number;
   readonly input: Held;
   readonly query: Readonly<Record<string, string>>;
   readonly headers: Readonly<Record<string, string>>;
   /** Routing revision: every name is resolved by it. */
   readonly revision: number;
   readonly timeoutMs?: number;
+  /** What its creator calls it; its id otherwise. */
+  readonly instance?: string;
   /** Runs of the workflow that may be under way at once; the others wait. Absent: no bound. */
   readonly concurrency?: number;
   readonly chain?: readonly string[];
@@ -147,6 +156,13 @@ export interface Answer<T> {
   readonly position: number;
 }
 
+/** What the definition of a run is asked with. */
+export interface RunDefinition {
+  readonly plan: Plan | undefined;
+  readonly input: Held;
+  readonly startedAtMs: number;
+}
+
 export interface RunSummary {
   readonly id: string;
   readonly workflow: string;
@@ -158,6 +174,13 @@ export interface RunSummary {
   readonly replayOf?: string;
   /** Of a failed run: the newest one that was started with its request. */
   readonly replayedAs?: string;
+}
+
+/** A run that is found by its id alone. */
+export interface FoundRun extends RunSummary {
+  readonly namespace: string;
+  /** Of its workflow. */
+  readonly version?: number;
 }
 
 /** A run in a list. */

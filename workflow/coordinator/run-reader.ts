@@ -9,6 +9,7 @@
 import { IsolaError, type Sql, type ValueCodec } from "../../runtime/contract/index.ts";
 import type { RunState, RunStatus } from "../engine/model.ts";
 import type {
+  FoundRun,
   HistoryLine,
   HistoryPage,
   RunFilter,
@@ -48,9 +49,12 @@ export class RunReader {
     return this.#summary(this.#row(namespace, id));
   }
 
-  find(id: string): (RunSummary & { readonly namespace: string }) | undefined {
+  find(id: string): FoundRun | undefined {
     const row = this.#table.row(id);
-    return row && { ...this.#summary(row), namespace: row.namespace };
+    if (!row) return undefined;
+    const { version } = this.#codec.decode(row.request) as RunRequest;
+    const { namespace } = row;
+    return { ...this.#summary(row), namespace, ...(version !== undefined && { version }) };
   }
 
   inspect(namespace: string, id: string): RunView {

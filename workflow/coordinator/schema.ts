@@ -295,6 +295,9 @@ export const STATEMENTS = {
     `INSERT INTO workflowKeys (namespace, workflow, key, digest, run, atMs)
      VALUES (?, ?, ?, ?, ?, ?)`,
   ),
+  keyDelete: statement<[namespace: string, workflow: string, key: string]>(
+    "DELETE FROM workflowKeys WHERE namespace = ? AND workflow = ? AND key = ?",
+  ),
   keysDelete: statement<[run: number]>("DELETE FROM workflowKeys WHERE run = ?"),
 
   limits: statement<[], { namespace: string; workflow: string; runs: number }>(

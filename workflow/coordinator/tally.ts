@@ -18,13 +18,7 @@ export class Tally {
   readonly #counts = new Map<string, Map<string, number>>();
 
   /** Runs of the workflow are in that status now; before they were in `from`, if they were there. */
-  moved(
-    namespace: string,
-    workflow: string,
-    from: string | undefined,
-    to: string,
-    by = 1,
-  ): void {
+  moved(namespace: string, workflow: string, from: string | undefined, to: string, by = 1): void {
     const counts = this.#counts.get(namespace) ?? new Map<string, number>();
     this.#counts.set(namespace, counts);
     if (from !== undefined && !ENDED.has(from)) this.#add(counts, `${workflow} ${from}`, -by);

@@ -64,6 +64,8 @@ export interface Pin {
   readonly retry: RetryPlan;
   /** 0: none. */
   readonly timeoutMs: number;
+  /** Of a workflow. */
+  readonly form?: "dag" | "code";
 }
 
 /** Every event says when it was, and brings chance along: the core has neither. */
@@ -205,6 +207,8 @@ export type Effect =
       readonly run: string;
       readonly workflow: string;
       readonly pin?: Pin;
+      /** Asked for by number, in place of a pin. */
+      readonly version?: number;
       readonly input: Held;
       readonly chain: readonly string[];
     })

@@ -325,6 +325,7 @@ export class Steps {
       run: this.#childId(token),
       workflow,
       ...(pin && { pin }),
+      ...("version" in operation && isNumber(operation.version) && { version: operation.version }),
       input,
       chain: [...state.chain, state.workflow],
     };
@@ -414,6 +415,8 @@ export class Steps {
     this.#turn.emit({ do: "clearTimer", key: step.id });
   }
 }
+
+const isNumber = (version: unknown): version is number => typeof version === "number";
 
 const isInFlight = ({ phase, operation }: StepState): boolean =>
   phase === "running" || (phase === "canceling" && operation.op !== "invoke");

@@ -7,19 +7,24 @@
  *    one put is gone.
  */
 import {
+  type InstanceAnswer,
+  type InstanceAsk,
   IsolaError,
-  type RunCallback,
   type RunAnswers,
   type RunAsk,
-  type RunFound,
+  type RunCallback,
   type RunStart,
+  type RunTold,
   assert,
+  shardOfJob,
   systemClock,
   systemRandom,
 } from "../../contract/index.ts";
 import {
   type CallbackResult,
+  type ChildEffect,
   Coordinator,
+  type Held,
   type OutwardEffect,
   type RunHome,
   type RunRef,
@@ -31,23 +36,41 @@ import type { CommitLog } from "../shard/commit-log.ts";
 import { ActorTimers } from "../shard/system-timers.worker.ts";
 import { warn } from "../stdout.worker.ts";
 import { decodeValue, encodeValue } from "../value-codec.ts";
+import { applyStep } from "./apply-step.worker.ts";
 import { type CallInput, type CallOutput, attemptCall } from "./async-call.worker.ts";
 import { type CallbackContent, callBack } from "./callbacks.worker.ts";
-import { withValues } from "./held-values.ts";
-import type { RunJobs } from "./run-store.ts";
-import { LineWaiters } from "./line-waiters.ts";
+import { CodeSessions } from "./code-sessions.worker.ts";
+import { callHooks, planRun } from "./flow-driver.worker.ts";
+import { callsWithValues, heldResults, lossOf, withValues } from "./held-values.ts";
 import type {
   Attempter,
   Attempters,
   Dispatch,
+  EffectOf,
   Performer,
   Performers,
   RunsDesk,
 } from "./performers.ts";
+import { answerInstance } from "./instances.worker.ts";
+import { LineWaiters } from "./line-waiters.ts";
 import { type StartAgain, answerAsk, unbounded } from "./run-admin.worker.ts";
+import { requestStep } from "./request-step.worker.ts";
+import type { RunJobs } from "./run-store.ts";
+import { callRequest, workflowRequest } from "./start-request.ts";
+import { askForWorkflow, describeWorkflow } from "./targets.worker.ts";
+import { type Ended, Waiters } from "./waiters.worker.ts";
 
-/** Node of the one step that an asynchronous call is. */
-const NODE = "call";
+/** What is known of a run that is told of. */
+interface ToldRun {
+  readonly id: string;
+  readonly namespace: string;
+  readonly workflow: string;
+  /** Of a workflow. */
+  readonly version?: number;
+  readonly status: string;
+  readonly ended?: Ended;
+}
+
 /** Attempts under way, and the octets of their requests; beyond, runs are refused (G8). */
 const ATTEMPTS_MAX = 2_000;
 const BYTES_MAX = 64 * 1024 * 1024;
@@ -59,22 +82,29 @@ export class Runs implements RunsDesk {
   readonly #fail: (reason: unknown) => void;
   readonly #performers: Performers;
   readonly #attempters: Attempters;
+  /** Sessions of workflows in code form. */
+  readonly code: CodeSessions;
   /** Attempts under way. */
   readonly #attempts = new Map<string, AbortController>();
+  readonly #waiters = new Waiters();
   #bytes = 0;
-  readonly #waiters = new LineWaiters();
+  readonly #lineWaiters = new LineWaiters();
 
   /** Opens synchronously. @param fail ends the actor. */
   constructor(log: CommitLog, jobs: RunJobs, fail: (reason: unknown) => void) {
     this.#log = log;
     this.#jobs = jobs;
     this.#fail = fail;
+    this.code = this.#makeSessions();
     this.#performers = this.#makePerformers();
     this.#attempters = {
-      apply: (run, _request, effect, signal) => attemptCall(run, effect, signal),
-      request: unattempted,
-      do: unattempted,
-      rollback: unattempted,
+      apply: (run, request, effect, signal) =>
+        request.version === undefined
+          ? attemptCall(run, effect, signal)
+          : applyStep(run, request, effect, signal),
+      request: requestStep,
+      do: this.code.attempt,
+      rollback: this.code.attempt,
     };
     const timers = new ActorTimers(
       () => systemClock.now(),
@@ -88,12 +118,11 @@ export class Runs implements RunsDesk {
       timers,
       codec: { encode: encodeValue, decode: decodeValue },
       outside: {
-        // Definitions are not known here yet: runs are of plain functions.
-        describe: () => undefined,
+        describe: describeWorkflow,
         perform: (run, request, effect) => this.#perform(run, request, effect),
       },
       store: jobs,
-      noted: (id) => this.#waiters.noted(id),
+      noted: (id) => this.#lineWaiters.noted(id),
     });
     jobs.sweep((id) => this.#coordinator.find(id) !== undefined);
   }
@@ -102,36 +131,40 @@ export class Runs implements RunsDesk {
     return this.#coordinator.openedPosition;
   }
 
-  /** Errors: `KEY_REUSED`, `QUEUE_FULL`. */
-  async start(start: RunStart, body: Uint8Array): Promise<{ readonly id: string }> {
-    const { id, namespace, function: name, version, retry, key, callback, request } = start;
+  /**
+   * Resolves when the run is on disk; then it may wait for its end. Errors: `KEY_REUSED`,
+   * `QUEUE_FULL`; those of holding its input.
+   *
+   * @param input octets of an asynchronous call, a value for a workflow.
+   */
+  async start(start: RunStart, input: unknown): Promise<RunTold> {
+    const { id, namespace, function: name, workflow, request } = start;
     if (this.#attempts.size >= ATTEMPTS_MAX || this.#bytes >= BYTES_MAX) throw tooMany(name);
-    const { value, position } = this.#coordinator.start({
-      id,
-      namespace,
-      workflow: name,
-      form: "dag",
-      input: { value: { request, body } satisfies CallInput },
-      query: {},
-      headers: {},
-      revision: 0,
-      ...(key && { key }),
-      ...(callback && { callback }),
-      planned: {
-        plan: {
-          format: 1,
-          durability: "step",
-          dag: {
-            nodes: [{ id: NODE, kind: "chain", operations: [{ op: "apply", function: name }] }],
-            edges: [],
-          },
-        },
-        // The gateway bounds the attempt by the function's own timeout, from when it runs.
-        pins: { [name]: { version, retry, timeoutMs: 0 } },
-      },
-    });
-    await this.#log.committed(position);
-    return { id: value.id };
+    const given = workflow ? input : ({ request, body: input as Uint8Array } satisfies CallInput);
+    const isKnown = this.#coordinator.find(id) !== undefined;
+    const home = { id, namespace, workflow: name, durability: "step", epoch: 0 } as const;
+    // A start that is repeated finds its input held.
+    const holding = isKnown ? undefined : await this.#jobs.holdInput(home, given);
+    const held = holding?.held ?? { value: undefined };
+    try {
+      const { value, position } = this.#coordinator.start(
+        workflow ? workflowRequest(start, workflow, held) : callRequest(start, held),
+      );
+      if (value.isNew) holding?.keep();
+      else holding?.drop();
+      const { waitMs = 0 } = workflow ?? {};
+      if (!value.isNew || !workflow) {
+        await this.#log.committed(position);
+        return await this.find(value.id, waitMs);
+      }
+      // Whoever waits hears of the end after its commit, which comes after that of the start.
+      const ended = waitMs > 0 ? await this.#waiters.wait(id, waitMs) : undefined;
+      if (!ended) await this.#log.committed(position);
+      return await this.#told({ ...this.#startedRun(start), ...(ended && { ended }) });
+    } catch (thrown) {
+      holding?.drop();
+      throw thrown;
+    }
   }
 
   /** Answers the position. */
@@ -139,30 +172,43 @@ export class Runs implements RunsDesk {
     return this.#coordinator.endNamespace(namespace).position;
   }
 
-  /** Errors: `RUN_NOT_FOUND`. */
-  async find(id: string): Promise<{ readonly value: RunFound; readonly body?: Uint8Array }> {
-    const found = this.#coordinator.find(id);
-    if (!found) {
-      throw new IsolaError("RUN_NOT_FOUND", { attempted: `find the run ${id}`, found: "none" });
+  /** Waits for the run's end at most so long. Errors: `RUN_NOT_FOUND`. */
+  async find(id: string, waitMs: number): Promise<RunTold> {
+    let found = this.#view(id);
+    if (waitMs > 0 && !found.ended) {
+      const ended = await this.#waiters.wait(id, waitMs);
+      found = ended ? { ...found, ended } : this.#view(id);
     }
     // What is told of a run is on disk (G9).
     await this.#log.committed(this.#log.position);
-    const { namespace, workflow, status, ended } = found;
+    return this.#told(found);
+  }
+
+  #startedRun({ id, namespace, function: workflow, version }: RunStart): ToldRun {
+    return { id, namespace, workflow, version, status: "running" };
+  }
+
+  #view(id: string): ToldRun {
+    const found = this.#coordinator.find(id);
+    if (found) return found;
+    throw new IsolaError("RUN_NOT_FOUND", { attempted: `find the run ${id}`, found: "none" });
+  }
+
+  async #told(found: ToldRun): Promise<RunTold> {
+    const { id, namespace, workflow, version, ended } = found;
+    const status = ended?.status ?? found.status;
     const { output, error } = ended ?? {};
-    const result = output && ((await this.#jobs.resolve(found, output)) as CallOutput);
-    return {
-      value: {
-        id,
-        namespace,
-        function: workflow,
-        status,
-        ...(result && { output: result.output }),
-        ...(error && {
-          error: { message: error.message, ...(error.code && { code: error.code }) },
-        }),
-      },
-      ...(result && { body: result.body }),
-    };
+    const base = { id, namespace, function: workflow, status };
+    if (error) {
+      const { message, code, step } = error;
+      const told = { message, ...(code && { code }), ...(step !== undefined && { step }) };
+      return { ...base, ...(version !== undefined && { version }), error: told };
+    }
+    if (!output) return { ...base, ...(version !== undefined && { version }) };
+    const value = await this.#jobs.resolve({ namespace }, output);
+    if (version !== undefined) return { ...base, version, result: { value } };
+    const call = value as CallOutput;
+    return { ...base, output: call.output, body: call.body };
   }
 
   /** What operators ask and tell: see run-admin.worker.ts. */
@@ -170,7 +216,7 @@ export class Runs implements RunsDesk {
     const desk = {
       coordinator: this.#coordinator,
       log: this.#log,
-      waiters: this.#waiters,
+      waiters: this.#lineWaiters,
       startAgain: this.#startAgain.bind(this),
     };
     return answerAsk(desk, namespace, asked);
@@ -199,16 +245,43 @@ export class Runs implements RunsDesk {
     return value.isNew;
   }
 
+  /** Commands to instances, from bindings. Errors: those of `answerInstance`. */
+  async instance(ask: InstanceAsk, value: unknown): Promise<InstanceAnswer> {
+    const desk = {
+      coordinator: this.#coordinator,
+      log: this.#log,
+      hold: (run: RunHome, given: unknown) => this.#jobs.hold(run, given),
+      holdInput: (run: RunHome, given: unknown) => this.#jobs.holdInput(run, given),
+      resolve: (run: { readonly namespace: string }, held: Held) => this.#jobs.resolve(run, held),
+      gone: (id: string) => this.code.ended({ id }),
+    };
+    return answerInstance(desk, ask, value);
+  }
+
+  #makeSessions(): CodeSessions {
+    return new CodeSessions({
+      report: (run, report) => this.report(run, report),
+      startedAtMs: (run) => this.#coordinator.definition(run.id)?.startedAtMs ?? 0,
+      resolve: (run, held) => this.#jobs.resolve(run, held),
+      hold: (run, value) => this.#jobs.hold(run, value),
+      shardOf: (id) => shardOfJob(id) ?? 0,
+    });
+  }
+
   #makePerformers(): Performers {
     return {
-      plan: nothing,
-      hooks: nothing,
+      plan: (run, request) => void this.#plan(run, request),
+      hooks: (run, request, effect) => void this.#callHooks(run, request, effect),
+      describeChild: (run, _request, effect) => void this.#describeChild(run, effect.child),
       dispatch: (run, request, effect) => void this.#attempt(run, request, effect),
       cancel: (run, _request, effect) => this.#attempts.get(keyOf(run, effect))?.abort(),
-      runCode: nothing,
-      answerStep: nothing,
-      parkCode: nothing,
-      ended: nothing,
+      runCode: (run, request, effect) => this.code.run(run, request, effect),
+      answerStep: (run, _request, effect) => this.code.answer(run, effect),
+      parkCode: (run, _request, effect) => this.code.park(run, effect),
+      ended: (run, _request, { ended }) => {
+        this.code.ended(run);
+        this.#waiters.ended(run.id, ended);
+      },
       callback: (run, _request, effect) => void this.#callBack(run, effect.callback),
     };
   }
@@ -217,6 +290,43 @@ export class Runs implements RunsDesk {
     // The name and what it carries belong together, which the union says and a lookup not.
     const perform = this.#performers[effect.do] as Performer<OutwardEffect["do"]>;
     perform(run, request, effect);
+  }
+
+  async #plan(run: RunHome, request: RunRequest): Promise<void> {
+    const context = await this.#context(run, request);
+    if (context) this.report(run, await planRun(context));
+  }
+
+  async #callHooks(run: RunHome, request: RunRequest, effect: EffectOf<"hooks">): Promise<void> {
+    const { batch } = effect;
+    try {
+      const context = await this.#context(run, request);
+      if (!context?.plan) return;
+      const calls = await callsWithValues(this.#jobs, run, effect.calls);
+      const report = await callHooks(context, context.plan, { batch, calls });
+      if (report.type !== "hooksReturned") this.report(run, report);
+      else {
+        const results = await heldResults(this.#jobs, run, report.results);
+        this.report(run, { ...report, results });
+      }
+    } catch (thrown) {
+      const error = { ...lossOf(thrown, "call hooks"), isFinal: true as const };
+      this.report(run, { type: "hooksFailed", batch, error });
+    }
+  }
+
+  /** Undefined: the run is over. */
+  async #context(run: RunHome, request: RunRequest) {
+    const definition = this.#coordinator.definition(run.id);
+    if (!definition) return undefined;
+    const { plan, startedAtMs } = definition;
+    const input = await this.#jobs.resolve(run, definition.input);
+    return { run, request, plan, startedAtMs, input };
+  }
+
+  async #describeChild(run: RunHome, child: ChildEffect): Promise<void> {
+    const kind = await askForWorkflow(run, child);
+    this.#guarded(() => this.#coordinator.childDescribed(run, child, kind));
   }
 
   async #attempt(run: RunHome, request: RunRequest, effect: Dispatch): Promise<void> {
@@ -256,7 +366,7 @@ export class Runs implements RunsDesk {
   }
 
   async #callbackContent(id: string): Promise<CallbackContent> {
-    const { value: found, body = new Uint8Array(0) } = await this.find(id);
+    const { body = new Uint8Array(0), ...found } = await this.find(id, 0);
     const { startedAtMs = 0, endedAtMs = 0 } = this.#coordinator.find(id) ?? {};
     return { asked: { found, startedAtMs, endedAtMs }, body };
   }
@@ -268,19 +378,6 @@ export class Runs implements RunsDesk {
       this.#fail(thrown);
     }
   }
-}
-
-function nothing(): void {}
-
-async function unattempted(
-  _run: RunRef,
-  _request: RunRequest,
-  effect: Dispatch,
-): Promise<RunReport> {
-  const { step, token, operation } = effect;
-  const message = `${operation.op} is not attempted here`;
-  const error = { name: "Error", message, code: "INTERNAL", isFinal: true as const };
-  return { type: "settled", step, token, outcome: { ok: false, error } };
 }
 
 function keyOf({ id }: RunRef, { step, token }: { step: string; token: number }): string {

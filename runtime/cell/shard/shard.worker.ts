@@ -9,10 +9,14 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import {
+  type CodeBridge,
   type DiskReport,
+  type InstanceAsk,
+  type InstanceReply,
   IsolaError,
   LIMITS,
   type RunAsk,
+  type RunReply,
   type RunStart,
   type ShardActor,
   type SqlValue,
@@ -121,20 +125,20 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
     }
   }
 
-  async startRun(start: RunStart, body: Uint8Array): ReturnType<ShardActor["startRun"]> {
+  async startRun(start: RunStart, input: unknown): Promise<RunReply> {
     try {
       await this.#opened();
       if (this.#gauge.freeBytes === 0) throw noSpace(start.id);
-      return { ok: true, value: await this.#runs.start(start, body) };
+      return { ok: true, value: await this.#runs.start(start, input) };
     } catch (thrown) {
       return { ok: false, error: this.#desk.refusal(thrown, "start a run").toData() };
     }
   }
 
-  async findRun(id: string): ReturnType<ShardActor["findRun"]> {
+  async findRun(id: string, waitMs: number): Promise<RunReply> {
     try {
       await this.#opened();
-      return { ok: true, ...(await this.#runs.find(id)) };
+      return { ok: true, value: await this.#runs.find(id, waitMs) };
     } catch (thrown) {
       return { ok: false, error: this.#desk.refusal(thrown, "read a run").toData() };
     }
@@ -146,6 +150,21 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
       return { ok: true, value: await this.#runs.ask(namespace, asked) };
     } catch (thrown) {
       return { ok: false, error: this.#desk.refusal(thrown, "operate runs").toData() };
+    }
+  }
+
+  async openCode(callId: string): Promise<CodeBridge> {
+    await this.#opened();
+    return this.#runs.code.open(callId);
+  }
+
+  async instance(ask: InstanceAsk, value: unknown): Promise<InstanceReply> {
+    try {
+      await this.#opened();
+      if (ask.call.op === "create" && this.#gauge.freeBytes === 0) throw noSpace(ask.run);
+      return { ok: true, value: await this.#runs.instance(ask, value) };
+    } catch (thrown) {
+      return { ok: false, error: this.#desk.refusal(thrown, "use an instance").toData() };
     }
   }
 

@@ -3,6 +3,8 @@ import type { Timers } from "../../contract/index.ts";
 
 /** Longest that one timer sleeps: the clock may be set meanwhile. */
 const SLEEP_MAX_MS = 60_000;
+/** Longest delay that a timer takes. */
+const WAIT_MAX_MS = 2 ** 31 - 1;
 
 /** Calls back when the requests that are ready now have had their turn. */
 export function afterThisTick(callback: () => void): void {
@@ -133,4 +135,13 @@ export class RestTimer {
       else this.#callback();
     }, REST_MS);
   }
+}
+
+/** What `work` comes to, which does not reject, or undefined after that long. */
+export async function within<T>(work: Promise<T>, waitMs: number): Promise<T | undefined> {
+  const { promise: late, resolve } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => resolve(undefined), Math.min(waitMs, WAIT_MAX_MS));
+  const first = await Promise.race([work, late]);
+  clearTimeout(timer);
+  return first;
 }

@@ -8,6 +8,8 @@
 import { WorkerEntrypoint, abortIsolate } from "cloudflare:workers";
 import {
   type CallEnvelope,
+  type CodeClosed,
+  type CodeEvent,
   type EnvelopeCarrier,
   type ErrorData,
   type FunctionForm,
@@ -16,11 +18,13 @@ import {
   type RunResult,
   SCOPE_BINDING,
   SHIM_HEADER,
+  WORKFLOWS_BINDING,
   type ShimReport,
   type ThrownData,
   isWorkflow,
   unpackEnvelope,
 } from "../../contract/index.ts";
+import { CodeRun } from "./code-run.worker.ts";
 import { adoptEarlyLines, installConsole } from "./console.worker.ts";
 import { crumbAlive } from "./crumbs.worker.ts";
 import {
@@ -31,7 +35,10 @@ import {
   entrypointNames,
   formOf,
   methodNames,
+  workflowClass,
 } from "./form.worker.ts";
+import { type FlowChecked, type FlowQuestion, answerFlow, checkFlow } from "./flow-calls.worker.ts";
+import { type HttpShape, httpParts } from "./http-shape.ts";
 import { isValueType, readInput } from "./input.worker.ts";
 import { IsolateCall, type ScopeStub, currentCall, isNested } from "./isolate-call.worker.ts";
 import { NativeRequest, NativeResponse, parse, stringify } from "./natives.worker.ts";
@@ -68,13 +75,19 @@ export type Description =
 interface SplitEnv {
   readonly plain: Record<string, unknown>;
   readonly scope: ScopeStub;
+  /** Names of workflows by binding. */
+  readonly workflows: Readonly<Record<string, string>>;
 }
 
 /** The same for every call of the isolate. */
 let known: SplitEnv | undefined;
 
-function splitEnv({ [SCOPE_BINDING]: scope, ...plain }: Record<string, unknown>): SplitEnv {
-  return { plain, scope: scope as ScopeStub };
+function splitEnv({
+  [SCOPE_BINDING]: scope,
+  [WORKFLOWS_BINDING]: workflows = {},
+  ...plain
+}: Record<string, unknown>): SplitEnv {
+  return { plain, scope: scope as ScopeStub, workflows: workflows as SplitEnv["workflows"] };
 }
 
 export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
@@ -93,9 +106,29 @@ export class IsolaEntry extends WorkerEntrypoint<Record<string, unknown>> {
     abortIsolate("evicted");
   }
 
+  /** A session of a workflow in code form, until it is over. */
+  runCode(envelope: CallEnvelope, event: CodeEvent): Promise<CodeClosed> {
+    return new Invocation(envelope, this.env, this.ctx).runCode(event);
+  }
+
   /** A call between functions: a value in, a value out. */
-  run(envelope: CallEnvelope, input: unknown, method: string | undefined): Promise<RunResult> {
-    return new Invocation(envelope, this.env, this.ctx).run(input, method);
+  run(
+    envelope: CallEnvelope,
+    input: unknown,
+    method: string | undefined,
+    http?: HttpShape,
+  ): Promise<RunResult> {
+    return new Invocation(envelope, this.env, this.ctx).run(input, method, http);
+  }
+
+  /** The plan of a run, or its hooks: see `flow-calls`. */
+  flow(envelope: CallEnvelope, question: FlowQuestion): Promise<RunResult> {
+    return new Invocation(envelope, this.env, this.ctx).flow(question);
+  }
+
+  /** Evaluates a definition before it is registered. */
+  checkFlow(): Promise<FlowChecked> {
+    return checkFlow(user);
   }
 }
 
@@ -148,10 +181,18 @@ class Invocation {
     return withReport(response, header);
   }
 
-  async run(input: unknown, method: string | undefined): Promise<RunResult> {
+  run(input: unknown, method: string | undefined, http: HttpShape | undefined): Promise<RunResult> {
+    return this.#result(() => this.#runValue(input, method, http));
+  }
+
+  flow(question: FlowQuestion): Promise<RunResult> {
+    return this.#result(() => answerFlow(user, question));
+  }
+
+  async #result(work: () => Promise<unknown>): Promise<RunResult> {
     const call = this.#call;
     try {
-      const value = await currentCall.run(call, () => this.#runValue(input, method));
+      const value = await currentCall.run(call, work);
       checkWhole(value);
       if (call.usesStore) await call.keepStore(false);
       return { ok: true, value, logs: call.takeLines() };
@@ -161,7 +202,17 @@ class Invocation {
     }
   }
 
+  async runCode(event: CodeEvent): Promise<CodeClosed> {
+    const call = this.#call;
+    const Class = workflowClass(user);
+    if (!Class) throw notByCall();
+    const session = new CodeRun(await call.openCode(), event, () => crumbAlive(call.callId));
+    await currentCall.run(call, () => session.run(Class, this.#ownContext(), this.#env()));
+    return { logs: call.takeLines() };
+  }
+
   async #answer(request: Request): Promise<Response> {
+    if (isWorkflow(form)) return this.#answerFlow(request);
     const isHttp = form === "http" || form === "entrypoint";
     if (isHttp && !this.#carriesValue(request)) return this.#answerHttp(request);
     if (isHttp || form === "rpc") {
@@ -193,6 +244,13 @@ class Invocation {
     return readInput(request, this.#isFromFunction, this.#call);
   }
 
+  /** What a run asks of its workflow, where the gateway placed the question. */
+  async #answerFlow(request: Request): Promise<Response> {
+    if (!this.#carriesValue(request)) throw notByCall();
+    const question = (await this.#readInput(request)) as FlowQuestion;
+    return writeResult(await answerFlow(user, question), request, true, this.#call);
+  }
+
   async #answerHttp(request: Request): Promise<Response> {
     const response =
       form === "entrypoint"
@@ -210,22 +268,24 @@ class Invocation {
     });
   }
 
-  async #runValue(input: unknown, method: string | undefined): Promise<unknown> {
+  async #runValue(
+    input: unknown,
+    method: string | undefined,
+    http: HttpShape = {},
+  ): Promise<unknown> {
     if (method !== undefined || form === "rpc") {
-      return this.#callMethod(method ?? "", [input]);
+      return this.#callMethod(method ?? http.method ?? "", [input]);
     }
     if (form === "data") return this.#runData(input);
-    const body = input === undefined ? null : stringify(input);
-    const request = new NativeRequest("http://function/", {
-      method: "POST",
-      body,
-      headers: { "content-type": "application/json", traceparent: this.#call.trace.traceparent },
-    });
+    if (isWorkflow(form)) throw notByCall();
+    const { search, headers, method: verb, body } = httpParts(http, input, stringify);
+    const request = new NativeRequest(`http://function/${search}`, { method: verb, body });
+    for (const [name, value] of headers) request.headers.set(name, value);
+    request.headers.set("traceparent", this.#call.trace.traceparent);
     return readResponse(await this.#answerHttp(request));
   }
 
   async #runData(input: unknown): Promise<unknown> {
-    if (isWorkflow(form)) throw notByCall();
     const config = (user.config ?? {}) as { input?: unknown; output?: unknown };
     const accepted =
       config.input === undefined
@@ -259,16 +319,23 @@ class Invocation {
 
   #instance(): InstanceType<EntrypointClass> {
     const Class = user.default as EntrypointClass;
-    // The runtime takes its own context alone, so the tenant's word is put on this one.
+    return new Class(this.#ownContext(), this.#env());
+  }
+
+  /** The runtime takes its own context alone, so the tenant's word is put on this one. */
+  #ownContext(): ExecutionContext {
     Object.defineProperty(this.#ctx, "waitUntil", {
       value: (promise: Promise<unknown>) => this.#call.waitUntil(promise),
     });
-    return new Class(this.#ctx, this.#env());
+    return this.#ctx;
   }
 
   #env(): Record<string, unknown> {
     const env: Record<string, unknown> = Object.assign({ ISOLA: this.#call }, this.#call.env);
     env["ISOLA"] = this.#call;
+    for (const [binding, name] of Object.entries(known?.workflows ?? {})) {
+      env[binding] = this.#call.workflow(name);
+    }
     return env;
   }
 }

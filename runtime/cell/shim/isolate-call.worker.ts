@@ -6,8 +6,11 @@
 import {
   type CallEnvelope,
   type CallScope,
+  type CodeBridge,
   type ErrorCode,
   type ErrorParts,
+  type InstanceQuestion,
+  type InstanceReply,
   IsolaError,
   LIMITS,
   type LogLevel,
@@ -25,6 +28,7 @@ import { formatConsole } from "../../telemetry/index.ts";
 import { crumbAlive, crumbBackground, crumbLine } from "./crumbs.worker.ts";
 import { withoutShim } from "./stack.worker.ts";
 import { CallStorage, cancelLater, later, now } from "./natives.worker.ts";
+import { WorkflowBinding } from "./workflow-binding.worker.ts";
 import { StoreLinks } from "./store-link.worker.ts";
 import { Job } from "./store.worker.ts";
 
@@ -57,6 +61,10 @@ export interface ScopeStub {
   /** MessagePack; needs no call in flight either. */
   pack(value: unknown, form: PackForm): Promise<Uint8Array>;
   unpack(octets: Uint8Array, form: PackForm): Promise<Unpacked>;
+  /** An instance of a workflow; `value` is its parameters, or the payload of an event. */
+  instance(callId: string, question: InstanceQuestion, value: unknown): Promise<InstanceReply>;
+  /** Of a call that is a session of code. */
+  code(callId: string): Promise<CodeBridge>;
   /** Console lines without a scope: they need no call in flight. */
   say(callId: string, lines: readonly ShimLine[]): Promise<void>;
 }
@@ -210,6 +218,19 @@ export class IsolateCall implements Context {
     }
   }
 
+  workflow(name: string): WorkflowBinding {
+    return new WorkflowBinding(name, async (call, value) => {
+      const lost = findUncloneable(value);
+      if (lost) return noValue(`${call.op} an instance of ${name}`, `${lost.kind} at ${lost.path}`);
+      return this.#stub.instance(this.callId, { workflow: name, call }, value);
+    });
+  }
+
+  /** The cell's end of the session of code that the call is. */
+  openCode(): Promise<CodeBridge> {
+    return this.#stub.code(this.callId);
+  }
+
   waitUntil(promise: Promise<unknown>): void {
     if (this.#background++ === 0) crumbBackground(this.#envelope.id, true);
     const settled = Promise.resolve(promise)
@@ -324,7 +345,7 @@ function foreign(attempted: string): Refusal {
   });
 }
 
-function noValue(name: string, found: string): ScopeCallResult {
+function noValue(name: string, found: string): Refusal {
   return refusal("INPUT_MALFORMED", {
     attempted: `call ${name}`,
     found,

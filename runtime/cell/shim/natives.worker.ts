@@ -6,6 +6,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 
 /** Writes a line to the cell's stdout at once, also while a loop spins. */
 export const writeLine: (line: string) => void = console.log;
+export const NativeDate = Date;
 export const now: () => number = Date.now;
 export const later = globalThis.setTimeout;
 export const cancelLater = globalThis.clearTimeout;

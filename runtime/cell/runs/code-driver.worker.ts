@@ -1,0 +1,77 @@
+/**
+ * The driver of a session of code: while its invocation lasts, the workflow's code is in memory.
+ * When it returns, what is left of the code is dropped, without its `catch` or `finally`.
+ *
+ * V1 The session talks through the scope of its call (`Scope.code`), never through a stub that came
+ *    with the call: of two stubs that hold one another's invocation neither would ever be dropped.
+ * V2 Every call that is opened is closed, on each way out.
+ */
+import {
+  type CallEnvelope,
+  type CodeClosed,
+  type CodeEvent,
+  type ErrorData,
+  IsolaError,
+} from "../../contract/index.ts";
+import type { Cell } from "../cell.worker.ts";
+import type { LoadedIsolate } from "../isolates.worker.ts";
+import type { LiveCall } from "../live-calls.worker.ts";
+import { classifyRuntimeError } from "../runtime-error.ts";
+import { checkLines } from "../shim-report.ts";
+import { startPulse, stopPulse } from "../system-timers.worker.ts";
+
+export interface CodeSession {
+  readonly envelope: CallEnvelope;
+  readonly event: CodeEvent;
+  /** Whose actor keeps the run. */
+  readonly shard: number;
+}
+
+/** Why a session is no more: it was closed, or what ended it. */
+export type CodeDriven =
+  | { readonly ok: true }
+  /** `isLoaded`: the code had begun. */
+  | { readonly ok: false; readonly error: ErrorData; readonly isLoaded: boolean };
+
+/** Never rejects. @param ctx of an invocation for this session alone. */
+export async function driveCode(
+  cell: Cell,
+  ctx: ExecutionContext,
+  { envelope, event, shard }: CodeSession,
+): Promise<CodeDriven> {
+  let isLoaded = false;
+  let live: LiveCall | undefined;
+  let pulse: number | undefined;
+  try {
+    const { isolate, cold } = await cell.isolates.acquire(envelope, ctx);
+    if (cold) ctx.waitUntil(cell.isolates.trim());
+    isLoaded = true;
+    live = enter(cell, envelope, isolate);
+    live.codeShard = shard;
+    pulse = startPulse(live);
+    const closed = cell.isolates.entry(isolate).runCode(envelope, event) as Promise<CodeClosed>;
+    const settled = await Promise.race([closed, live.end]);
+    if (settled === "shutdown") throw ending(envelope.fn);
+    const logs = checkLines((settled as Partial<CodeClosed> | undefined)?.logs);
+    cell.addLogs(ctx, envelope, logs);
+    return { ok: true };
+  } catch (thrown) {
+    const error = thrown instanceof IsolaError ? thrown : classifyRuntimeError(thrown);
+    return { ok: false, error: error.toData(), isLoaded };
+  } finally {
+    if (pulse !== undefined) stopPulse(pulse);
+    if (live) cell.live.close(live, cell.now());
+  }
+}
+
+function enter(cell: Cell, envelope: CallEnvelope, isolate: LoadedIsolate): LiveCall {
+  const live = cell.live.open(envelope, cell.now(), { isInside: true });
+  cell.isolates.enter(isolate);
+  live.onLeave = () => cell.isolates.leave(isolate);
+  cell.sayEntered(envelope);
+  return live;
+}
+
+function ending(name: string): IsolaError {
+  return new IsolaError("DRAINING", { attempted: `run ${name}`, found: "the cell is ending" });
+}

@@ -1,0 +1,457 @@
+/**
+ * Sessions of workflows in code form, in the shard's actor: one run of the code from its beginning
+ * until it is parked, has ended, or is lost.
+ *
+ * X1 A session talks under the id of a call of its own, which only its isolate's scope can name;
+ *    what it says is heard as long as it is the run's current session.
+ * X2 An attempt of `do` or `rollback` is an order to the session. A session that is lost interrupts
+ *    its attempts after the run knows of the loss, so that they are made in the next session.
+ * X3 Orders are given in the order in which their effects left: answers decide races (C1).
+ */
+import { RpcTarget, exports } from "cloudflare:workers";
+import {
+  type CallEnvelope,
+  type CodeBridge,
+  type CodeError,
+  type CodeOrder,
+  type CodeOutcome,
+  type CodeReport,
+  type ErrorCode,
+  IsolaError,
+  blockBoundMs,
+  formatTraceparent,
+  functionKey,
+  newCallId,
+  newTrace,
+} from "../../contract/index.ts";
+import type {
+  Held,
+  Outcome,
+  RunHome,
+  RunRef,
+  RunReport,
+  RunRequest,
+} from "../../../workflow/index.ts";
+import { type Cell, currentCell } from "../cell.worker.ts";
+import type { CodeDriven, CodeSession } from "./code-driver.worker.ts";
+import { lossOf } from "./held-values.ts";
+import type { Attempter, Dispatch, EffectOf, RunsDesk } from "./performers.ts";
+import { targetOf } from "./targets.worker.ts";
+
+/** How long nothing happens in a session until it is idle, and may be parked. */
+const IDLE_MS = 5_000;
+/** Between two tries of what did not get to run, and of sessions that are lost again and again. */
+const PAUSE_MS = 500;
+const PAUSE_MAX_MS = 10_000;
+/** What an isolate has to return when its session is over. */
+const CLOSE_GRACE_MS = 1_000;
+
+/** The session did not begin: nothing happened that would count. */
+const NOT_RUN: ReadonlySet<ErrorCode> = new Set(["CELL_RESTARTING", "CAPACITY", "QUEUE_FULL"]);
+
+interface Driver {
+  code(session: CodeSession): Promise<CodeDriven>;
+}
+
+const entrypoints = exports as unknown as { Driver(options: { props: object }): Driver };
+
+type Settle = (report: RunReport) => void;
+
+class Session {
+  readonly run: RunHome;
+  readonly number: number;
+  readonly callId: string;
+  /** Attempts that the isolate has not settled, by step and token. */
+  readonly attempts = new Map<string, Settle>();
+  isOver = false;
+  /** What the isolate said and is not heard yet: values are held first. */
+  readonly inbox: CodeReport[] = [];
+  isHearing = false;
+  #orders: CodeOrder[] = [];
+  #open: ((orders: readonly CodeOrder[]) => void) | undefined;
+  #isFlushing = false;
+  /** Orders whose values are read still; what comes after them waits (X3). */
+  #reading: Promise<void> | undefined;
+
+  constructor(run: RunHome, number: number, callId: string) {
+    this.run = run;
+    this.number = number;
+    this.callId = callId;
+  }
+
+  /** Goes out with what else is ordered in this turn. */
+  order(order: CodeOrder): void {
+    this.#orders.push(order);
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    queueMicrotask(() => {
+      this.#isFlushing = false;
+      this.#flush();
+    });
+  }
+
+  /** An order with a value that may have to be read first. */
+  orderRead(order: CodeOrder | Promise<CodeOrder>): void {
+    if (!(order instanceof Promise) && !this.#reading) {
+      this.order(order);
+      return;
+    }
+    const reading = Promise.all([order, this.#reading]).then(([read]) => {
+      if (this.#reading === reading) this.#reading = undefined;
+      this.order(read);
+    });
+    this.#reading = reading;
+  }
+
+  /** The isolate waits for orders; whoever waited before gets none. */
+  next(): Promise<readonly CodeOrder[]> {
+    this.#open?.([]);
+    return new Promise((resolve) => {
+      this.#open = resolve;
+      if (this.#orders.length > 0) this.#flush();
+    });
+  }
+
+  #flush(): void {
+    const open = this.#open;
+    if (!open || this.#orders.length === 0) return;
+    this.#open = undefined;
+    const orders = this.#orders;
+    this.#orders = [];
+    open(orders);
+  }
+}
+
+class BridgeTarget extends RpcTarget implements CodeBridge {
+  readonly #session: Session;
+  readonly #hear: (session: Session, reports: readonly CodeReport[]) => void;
+
+  constructor(session: Session, hear: (session: Session, reports: readonly CodeReport[]) => void) {
+    super();
+    this.#session = session;
+    this.#hear = hear;
+  }
+
+  async exchange(reports: readonly CodeReport[]): Promise<readonly CodeOrder[]> {
+    if (Array.isArray(reports)) this.#hear(this.#session, reports as readonly CodeReport[]);
+    return this.#session.next();
+  }
+}
+
+/** What sessions have of their shard. */
+export interface CodeDesk extends RunsDesk {
+  /** Of a run. */
+  shardOf(id: string): number;
+  /** When the run began, for the event that its code gets. */
+  startedAtMs(run: RunRef): number;
+  /** What a value is. Errors: `VALUE_LOST`, `COLD_UNAVAILABLE`. */
+  resolve(run: RunHome, held: Held): Promise<unknown>;
+  /** A value as the run keeps it. Errors: `VALUE_INVALID`, `BODY_TOO_LARGE`, `STORE_FULL`. */
+  hold(run: RunHome, value: unknown): Promise<Held>;
+}
+
+export class CodeSessions {
+  readonly #desk: CodeDesk;
+  readonly #sessions = new Map<string, Session>();
+  readonly #byCall = new Map<string, Session>();
+
+  constructor(desk: CodeDesk) {
+    this.#desk = desk;
+  }
+
+  /** The end of a session for the isolate that runs it. Errors: `CONFLICT`. */
+  open(callId: string): CodeBridge {
+    const session = this.#byCall.get(callId);
+    if (!session) {
+      throw new IsolaError("CONFLICT", { attempted: "run a workflow", found: "its run is over" });
+    }
+    return new BridgeTarget(session, (of, reports) => this.#hear(of, reports));
+  }
+
+  /** Performs `runCode`. */
+  run(run: RunHome, request: RunRequest, effect: EffectOf<"runCode">): void {
+    this.#end(this.#sessions.get(run.id));
+    const cell = currentCell();
+    if (!cell) return;
+    const session = new Session(run, effect.session, newCallId(cell.random));
+    this.#sessions.set(run.id, session);
+    this.#byCall.set(session.callId, session);
+    void this.#drive(cell, session, request, effect.losses);
+  }
+
+  /** Performs `answerStep`. */
+  answer(run: RunHome, { session: number, step, outcome }: EffectOf<"answerStep">): void {
+    const session = this.#sessions.get(run.id);
+    if (session?.number !== number) return;
+    if (!outcome.ok) {
+      session.orderRead({
+        type: "answer",
+        step,
+        outcome: { ok: false, error: toCode(outcome.error) },
+      });
+      return;
+    }
+    const answer = (told: CodeOutcome): CodeOrder => ({ type: "answer", step, outcome: told });
+    const { output } = outcome;
+    if ("value" in output) {
+      session.orderRead(answer({ ok: true, output: output.value }));
+      return;
+    }
+    const read = this.#desk.resolve(run, output).then(
+      (value): CodeOutcome => ({ ok: true, output: value }),
+      (thrown: unknown): CodeOutcome => {
+        return { ok: false, error: toCode(lossOf(thrown, `read the result of ${step}`)) };
+      },
+    );
+    session.orderRead(read.then(answer));
+  }
+
+  /** Performs `parkCode`. */
+  park(run: RunRef, { session: number }: EffectOf<"parkCode">): void {
+    const session = this.#sessions.get(run.id);
+    if (session?.number === number) this.#end(session);
+  }
+
+  /** The run has ended: so has its session. */
+  ended(run: Pick<RunRef, "id">): void {
+    this.#end(this.#sessions.get(run.id));
+  }
+
+  /** Attempts `do` and `rollback` in the run's session. */
+  readonly attempt: Attempter = async (run, _request, effect, signal) => {
+    const { step, token } = effect;
+    const session = this.#sessions.get(run.id);
+    if (!session) return interrupted(effect);
+    return new Promise((resolve) => {
+      const key = keyOf(effect);
+      const settle = (report: RunReport): void => {
+        if (!session.attempts.delete(key)) return;
+        resolve(report);
+      };
+      session.attempts.set(key, settle);
+      session.orderRead(orderOf(effect));
+      signal.addEventListener("abort", () => {
+        session.order({ type: "abort", step, token });
+        void scheduler.wait(CLOSE_GRACE_MS).then(() => settle(canceled(effect)));
+      });
+    });
+  };
+
+  async #drive(cell: Cell, session: Session, request: RunRequest, losses: number): Promise<void> {
+    if (losses > 1) await scheduler.wait(Math.min(PAUSE_MS * 2 ** (losses - 2), PAUSE_MAX_MS));
+    while (!session.isOver) {
+      const driven = await this.#driven(cell, session, request);
+      if (session.isOver) return;
+      const error = driven.ok ? undefined : driven.error;
+      if (error?.code === "DRAINING") return;
+      if (error && !driven.ok && !driven.isLoaded) {
+        if (NOT_RUN.has(error.code)) {
+          await scheduler.wait(PAUSE_MS);
+          continue;
+        }
+        const outcome: Outcome = {
+          ok: false,
+          error: { name: error.code, message: error.parts.found, code: error.code, isFinal: true },
+        };
+        const { number, run } = session;
+        this.#desk.report(run, { type: "codeEnded", session: number, outcome });
+        return;
+      }
+      this.#lose(session);
+    }
+  }
+
+  async #driven(cell: Cell, session: Session, request: RunRequest): Promise<CodeDriven> {
+    const { run, callId } = session;
+    try {
+      await cell.routing();
+      const envelope = await envelopeOf(cell, run, request, callId);
+      return await entrypoints.Driver({ props: {} }).code({
+        envelope,
+        shard: this.#desk.shardOf(run.id),
+        event: {
+          payload: await this.#desk.resolve(run, request.input),
+          timestampMs: this.#desk.startedAtMs(run),
+          instanceId: request.instance ?? run.id,
+          workflowName: request.workflow,
+          idleMs: IDLE_MS,
+        },
+      });
+    } catch (thrown) {
+      const error =
+        thrown instanceof IsolaError
+          ? thrown
+          : new IsolaError("CELL_RESTARTING", {
+              attempted: `run ${request.workflow}`,
+              found: String(thrown).slice(0, 200),
+            });
+      return { ok: false, error: error.toData(), isLoaded: false };
+    }
+  }
+
+  /** X2 */
+  #lose(session: Session): void {
+    const { run, number } = session;
+    this.#desk.report(run, { type: "codeLost", session: number });
+    this.#end(session);
+  }
+
+  #end(session: Session | undefined): void {
+    if (!session || session.isOver) return;
+    session.isOver = true;
+    for (const [key, settle] of [...session.attempts]) {
+      const [step = "", token = ""] = key.split("\n");
+      settle(interrupted({ step, token: Number(token) }));
+    }
+    if (this.#sessions.get(session.run.id) === session) this.#sessions.delete(session.run.id);
+    this.#byCall.delete(session.callId);
+    session.order({ type: "close" });
+    void scheduler.wait(CLOSE_GRACE_MS).then(() => {
+      currentCell()?.live.get(session.callId)?.finish("disconnect");
+    });
+  }
+
+  #hear(session: Session, reports: readonly CodeReport[]): void {
+    session.inbox.push(...reports);
+    if (!session.isHearing) void this.#hearAll(session);
+  }
+
+  /** In order; whatever is heard may end the session. */
+  async #hearAll(session: Session): Promise<void> {
+    const { run, number, inbox } = session;
+    session.isHearing = true;
+    for (let next = inbox.shift(); next && !session.isOver; next = inbox.shift()) {
+      const value = valueIn(next);
+      try {
+        const held = value === undefined ? NOTHING : await this.#desk.hold(run, value);
+        if (!session.isOver) this.#hearOne(session, next, held);
+      } catch (thrown) {
+        const error = { ...lossOf(thrown, "keep a value"), isFinal: true as const };
+        const outcome = { ok: false, error } as const;
+        this.#desk.report(run, { type: "codeEnded", session: number, outcome });
+      }
+    }
+    session.isHearing = false;
+  }
+
+  #hearOne(session: Session, report: CodeReport, held: Held): void {
+    const { run, number } = session;
+    switch (report.type) {
+      case "called": {
+        const { step, operation } = report;
+        this.#desk.report(run, {
+          type: "stepCalled",
+          session: number,
+          step: String(step),
+          // Looked at by the run, as it comes from an isolate.
+          operation: operation as never,
+          ...(held !== NOTHING && { input: held }),
+        });
+        return;
+      }
+      case "settled": {
+        const { step, token, outcome } = report;
+        const settle = session.attempts.get(keyOf({ step, token }));
+        settle?.({ type: "settled", step, token, outcome: toOutcome(outcome) });
+        return;
+      }
+      case "ended":
+        this.#desk.report(run, {
+          type: "codeEnded",
+          session: number,
+          outcome:
+            report.outcome?.ok === true ? { ok: true, output: held } : toOutcome(report.outcome),
+        });
+        return;
+      case "idle":
+        this.#desk.report(run, { type: "codeIdle", session: number });
+        return;
+      default:
+    }
+  }
+}
+
+const keyOf = ({ step, token }: { readonly step: string; readonly token: number }): string =>
+  `${step}\n${String(token)}`;
+
+const NOTHING: Held = { value: undefined };
+
+/** A value that goes into the journal with the report, other than a step's result. */
+function valueIn(report: CodeReport): unknown {
+  if (report.type === "called") return report.input;
+  return report.type === "ended" && report.outcome?.ok === true ? report.outcome.output : undefined;
+}
+
+/** What a rollback is called with; values were read before. */
+interface RollbackGiven {
+  readonly output?: unknown;
+  readonly error?: CodeError;
+}
+
+function orderOf(effect: Dispatch): CodeOrder {
+  const { step, token, attempt, operation, input, idempotencyKey } = effect;
+  if (operation.op !== "rollback") return { type: "attempt", step, token, attempt, idempotencyKey };
+  const given = "value" in input ? (input.value as RollbackGiven) : {};
+  return { type: "rollback", step, of: operation.step, token, attempt, ...given };
+}
+
+function toCode({ name, message, code, isFinal }: CodeError): CodeError {
+  return { name, message, ...(code !== undefined && { code }), ...(isFinal && { isFinal }) };
+}
+
+/** What an isolate says came of an attempt, whatever it says. */
+function toOutcome(told: CodeOutcome): Outcome {
+  if (told.ok === true) return { ok: true, output: { value: told.output } };
+  const { error, retryAfterMs } = told as Partial<CodeOutcome & { ok: false }>;
+  const { name, message, code, isFinal } = (error ?? {}) as Partial<Record<string, unknown>>;
+  return {
+    ok: false,
+    error: {
+      name: String(name ?? "Error"),
+      message: String(message ?? ""),
+      ...(typeof code === "string" && { code }),
+      ...(isFinal === true && { isFinal }),
+    },
+    ...(typeof retryAfterMs === "number" && retryAfterMs >= 0 && { retryAfterMs }),
+  };
+}
+
+function interrupted({
+  step,
+  token,
+}: {
+  readonly step: string;
+  readonly token: number;
+}): RunReport {
+  const error = { name: "IsolateLost", message: "the isolate of the workflow is gone" };
+  return { type: "interrupted", attempts: [{ step, token }], where: "cell", error };
+}
+
+function canceled({ step, token }: Dispatch): RunReport {
+  const error = { name: "Canceled", message: "the attempt was ended" };
+  return { type: "settled", step, token, outcome: { ok: false, error } };
+}
+
+/** Errors: those of `targetOf`. */
+async function envelopeOf(
+  cell: Cell,
+  { id, namespace: ns }: RunRef,
+  { workflow: fn, version, chain = [] }: RunRequest,
+  callId: string,
+): Promise<CallEnvelope> {
+  const target = await targetOf(cell, { namespace: ns, name: fn, version });
+  return {
+    id: callId,
+    ns,
+    fn,
+    v: target.version,
+    dl: 0,
+    tp: formatTraceparent(newTrace(cell.random)),
+    at: 1,
+    ik: id,
+    ch: chain.map((name) => functionKey(ns, name)),
+    sg: target.secretsGeneration,
+    fr: 0,
+    mb: blockBoundMs(cell.table.namespace(ns), target),
+  };
+}

@@ -1,0 +1,82 @@
+/**
+ * The driver of what a run has its tenant do: an attempt of a function, the evaluation of a
+ * definition, a call of hooks. Each in an invocation of its own, so that its end drops what is
+ * left of the tenant: that is how timeout and cancellation work.
+ *
+ * Asked through a loopback entrypoint, because only an invocation that ends by itself can be ended;
+ * what is asked and answered lies in this process's memory meanwhile, since values would otherwise
+ * be copied once more each way.
+ */
+import { WorkerEntrypoint, exports } from "cloudflare:workers";
+import { IsolaError, assert } from "../../contract/index.ts";
+import { type Cell, currentCell } from "../cell.worker.ts";
+import { type DrivenCall, type DrivenResult, driveCall } from "../drive-call.worker.ts";
+import { recordCall } from "../sub-call-record.worker.ts";
+import { type CodeDriven, type CodeSession, driveCode } from "./code-driver.worker.ts";
+
+export interface Asked extends DrivenCall {
+  /** It is a call of its own for usage, metrics and traces. */
+  readonly isRecorded: boolean;
+}
+
+interface Work {
+  readonly call: Asked;
+  driven?: DrivenResult;
+}
+
+/** What is asked of drivers, by the id of the call. */
+const works = new Map<string, Work>();
+
+export class Driver extends WorkerEntrypoint {
+  async drive(callId: string): Promise<void> {
+    const work = works.get(callId);
+    const cell = currentCell();
+    if (!work || !cell) return;
+    const startedAtMs = cell.now();
+    const { envelope, target, isRecorded } = work.call;
+    work.driven = await driveCall(cell, this.ctx, work.call);
+    if (isRecorded) recordCall(cell, this.ctx, { envelope, target, startedAtMs, ...work.driven });
+    const { result } = work.driven;
+    cell.addLogs(this.ctx, envelope, result.logs);
+    if (result.ok || !result.thrown) return;
+    const { stack, name, message } = result.thrown;
+    const text = stack || `${name}: ${message}`;
+    cell.addLogs(this.ctx, envelope, [{ atMs: cell.now(), level: "error", text }]);
+  }
+
+  /** A session of code. */
+  code(session: CodeSession): Promise<CodeDriven> {
+    const cell = currentCell();
+    assert(cell !== undefined, "a cell drives its sessions");
+    return driveCode(cell, this.ctx, session);
+  }
+}
+
+/** This Worker's own entrypoint, as its code addresses it. */
+const entrypoints = exports as unknown as { readonly Driver: Fetcher<Driver> };
+
+/**
+ * Runs a call in a driver of its own.
+ *
+ * @throws IsolaError what kept it from running.
+ */
+export async function drive(call: Asked): Promise<DrivenResult> {
+  const { id } = call.envelope;
+  const work: Work = { call };
+  works.set(id, work);
+  try {
+    await entrypoints.Driver.drive(id);
+  } finally {
+    works.delete(id);
+  }
+  if (work.driven) return work.driven;
+  throw new IsolaError("INTERNAL", {
+    attempted: `run ${call.envelope.fn}`,
+    found: "a driver that ended before it answered",
+  });
+}
+
+/** Ends a call that is being driven: its signal fires, and after the grace it is dropped. */
+export function endDriven(cell: Cell, callId: string): void {
+  cell.live.get(callId)?.finish("canceled");
+}

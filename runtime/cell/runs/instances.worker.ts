@@ -1,0 +1,323 @@
+/**
+ * Instances of workflows, as functions command them through bindings (contract/instances.ts), in
+ * the actor of the shard that keeps them.
+ *
+ * I1 An id that its creator chose is a key of the workflow: at most one run has it, whatever is
+ *    repeated. The run's own id names it, too.
+ * I2 What is answered is on disk (G9).
+ * I3 A namespace reaches its own instances, and through a binding those of one workflow (G6).
+ */
+import {
+  type InstanceAnswer,
+  type InstanceAsk,
+  type InstanceCall,
+  type InstanceEvent,
+  type InstanceStatus,
+  IsolaError,
+  newCallId,
+  systemRandom,
+} from "../../contract/index.ts";
+import type {
+  Coordinator,
+  Held,
+  HistoryEntry,
+  RunHome,
+  RunReport,
+} from "../../../workflow/index.ts";
+import type { CommitLog } from "../shard/commit-log.ts";
+import type { Holding } from "./run-store.ts";
+
+/** All that is said of a key that is an instance's id: the same id is the same instance. */
+const DIGEST = "instance";
+/** Longest wait for further lines of a history. */
+const WAIT_MAX_MS = 20_000;
+const LOOK_MS = 100;
+
+const STATUS: Readonly<Record<string, InstanceStatus>> = {
+  queued: "queued",
+  running: "running",
+  waiting: "waiting",
+  pausing: "waitingForPause",
+  paused: "paused",
+  rollingBack: "rollingBack",
+  completed: "complete",
+  failed: "errored",
+  terminated: "terminated",
+};
+
+const EVENT: Readonly<Partial<Record<HistoryEntry["type"], string>>> = {
+  runQueued: "workflow_queued",
+  runStarted: "workflow_started",
+  runPaused: "workflow_paused",
+  runResumed: "workflow_running",
+  runRestarted: "workflow_running",
+  runRollingBack: "rollback_started",
+  stepStarted: "step_started",
+  stepCompleted: "step_completed",
+  stepFailed: "step_errored",
+  attemptStarted: "attempt_started",
+  attemptFailed: "attempt_errored",
+  attemptInterrupted: "attempt_errored",
+};
+
+const ENDED: Readonly<Record<string, string>> = {
+  completed: "workflow_completed",
+  failed: "workflow_errored",
+  terminated: "workflow_terminated",
+};
+
+export interface InstancesDesk {
+  readonly coordinator: Coordinator;
+  readonly log: CommitLog;
+  /** A value as the run keeps it. Errors: `VALUE_INVALID`, `BODY_TOO_LARGE`, `STORE_FULL`. */
+  hold(run: RunHome, value: unknown): Promise<Held>;
+  holdInput(run: RunHome, value: unknown): Promise<Holding>;
+  /** What a value is. Errors: `VALUE_LOST`. */
+  resolve(run: Pick<RunHome, "id" | "namespace">, held: Held): Promise<unknown>;
+  /** The run is no more: nor is what runs for it. */
+  gone(id: string): void;
+}
+
+type Asked<Op extends InstanceCall["op"]> = Extract<InstanceCall, { readonly op: Op }>;
+
+/** Errors: `RUN_NOT_FOUND`, `KEY_REUSED`, `RUN_STATE`, `STEP_NOT_FOUND`, `QUOTA_EXCEEDED`. */
+export async function answerInstance(
+  desk: InstancesDesk,
+  ask: InstanceAsk,
+  value: unknown,
+): Promise<InstanceAnswer> {
+  const answer = await answerOf(desk, ask, value);
+  await desk.log.committed(desk.log.position);
+  return answer;
+}
+
+async function answerOf(
+  desk: InstancesDesk,
+  ask: InstanceAsk,
+  value: unknown,
+): Promise<InstanceAnswer> {
+  const { call } = ask;
+  switch (call.op) {
+    case "create":
+      return create(desk, ask, call.id, value);
+    case "get":
+      find(desk, ask, call.id);
+      return { id: call.id };
+    case "status":
+      return status(desk, ask, call.id);
+    case "pause":
+    case "resume":
+      return tell(desk, ask, call.id, { type: call.op });
+    case "terminate":
+      return tell(desk, ask, call.id, { type: "terminate", rollback: call.rollback });
+    case "sendEvent":
+      return sendEvent(desk, ask, call, value);
+    case "restart":
+      return restart(desk, ask, call);
+    case "delete": {
+      const run = find(desk, ask, call.id);
+      desk.coordinator.remove(ask.namespace, run);
+      desk.gone(run);
+      return {};
+    }
+    case "events":
+      return events(desk, ask, call);
+  }
+}
+
+async function create(
+  desk: InstancesDesk,
+  ask: InstanceAsk,
+  id: string | undefined,
+  params: unknown,
+): Promise<InstanceAnswer> {
+  const { namespace, workflow, run, version, form, timeoutMs, concurrency } = ask;
+  const home = { id: run, namespace, workflow, durability: "step", epoch: 0 } as const;
+  const holding = await desk.holdInput(home, params);
+  const { value } = started(desk, holding, {
+    id: run,
+    namespace,
+    workflow,
+    form,
+    version,
+    input: holding.held,
+    query: {},
+    headers: {},
+    revision: 0,
+    ...(timeoutMs > 0 && { timeoutMs }),
+    ...(concurrency > 0 && { concurrency }),
+    ...(id !== undefined && { instance: id, key: { key: id, digest: DIGEST } }),
+  });
+  // The same start, told twice, is one; another one under its id is not.
+  if (!value.isNew && value.id !== run) throw exists(workflow, id ?? run);
+  return { id: id ?? run };
+}
+
+/** The start, and what becomes of the input that was held for it. */
+function started(
+  { coordinator }: InstancesDesk,
+  holding: Holding,
+  start: Parameters<Coordinator["start"]>[0],
+): ReturnType<Coordinator["start"]> {
+  try {
+    const answer = coordinator.start(start);
+    if (answer.value.isNew) holding.keep();
+    else holding.drop();
+    return answer;
+  } catch (thrown) {
+    holding.drop();
+    throw thrown;
+  }
+}
+
+/** The run of an instance. */
+function find({ coordinator }: InstancesDesk, ask: InstanceAsk, id: string): string {
+  const { namespace, workflow } = ask;
+  const keyed = coordinator.keyed(namespace, workflow, id);
+  if (keyed !== undefined) return keyed;
+  const found = coordinator.find(id);
+  if (found?.namespace === namespace && found.workflow === workflow) return id;
+  throw new IsolaError("RUN_NOT_FOUND", {
+    attempted: `find the instance ${id.slice(0, 100)} of ${workflow}`,
+    found: "none",
+  });
+}
+
+async function status(desk: InstancesDesk, ask: InstanceAsk, id: string): Promise<InstanceAnswer> {
+  const { namespace } = ask;
+  const run = find(desk, ask, id);
+  const { status: own, ended } = desk.coordinator.show(namespace, run);
+  const { output, error } = ended ?? {};
+  return {
+    id,
+    status: STATUS[own] ?? "running",
+    ...(output && { output: await desk.resolve({ id: run, namespace }, output) }),
+    ...(error && { error: { name: error.name, message: error.message } }),
+  };
+}
+
+function tell(
+  desk: InstancesDesk,
+  ask: InstanceAsk,
+  id: string,
+  report: RunReport,
+): InstanceAnswer {
+  const { namespace } = ask;
+  desk.coordinator.report({ id: find(desk, ask, id), namespace }, report);
+  return { id };
+}
+
+async function sendEvent(
+  desk: InstancesDesk,
+  ask: InstanceAsk,
+  { id, type: name }: Asked<"sendEvent">,
+  value: unknown,
+): Promise<InstanceAnswer> {
+  const { namespace, workflow } = ask;
+  const run = find(desk, ask, id);
+  const { epoch } = desk.coordinator;
+  const home = { id: run, namespace, workflow, durability: "step", epoch } as const;
+  const payload = await desk.hold(home, value);
+  return tell(desk, ask, id, { type: "signal", id: newCallId(systemRandom), name, payload });
+}
+
+/** From the beginning: another run takes the id over. From a step: the run itself goes on. */
+function restart(
+  desk: InstancesDesk,
+  ask: InstanceAsk,
+  { id, from }: Asked<"restart">,
+): InstanceAnswer {
+  const { coordinator } = desk;
+  const { namespace, workflow } = ask;
+  const run = find(desk, ask, id);
+  const { request, summary } = coordinator.inspect(namespace, run);
+  if (from) return tell(desk, ask, id, { type: "restart", from: stepOf(from) });
+  if (summary.endedAtMs === undefined) {
+    coordinator.report({ id: run, namespace }, { type: "terminate", rollback: false });
+  }
+  coordinator.releaseKey(namespace, workflow, id);
+  const { version } = ask;
+  coordinator.start({
+    ...request,
+    id: ask.run,
+    namespace,
+    version,
+    instance: id,
+    key: { key: id, digest: DIGEST },
+  });
+  return { id };
+}
+
+function stepOf({ name, count = 1, type = "do" }: NonNullable<Asked<"restart">["from"]>): string {
+  const kind = type === "waitForEvent" ? "event" : type;
+  return `${kind}:${name}-${String(count)}`;
+}
+
+async function events(
+  desk: InstancesDesk,
+  ask: InstanceAsk,
+  { id, after, waitMs }: Asked<"events">,
+): Promise<InstanceAnswer> {
+  const { coordinator } = desk;
+  const { namespace } = ask;
+  const run = find(desk, ask, id);
+  const untilMs = Math.min(Math.max(waitMs, 0), WAIT_MAX_MS);
+  for (let waitedMs = 0; ; waitedMs += LOOK_MS) {
+    const lines = linesOf(coordinator, namespace, run);
+    const isOver = coordinator.show(namespace, run).endedAtMs !== undefined;
+    const fresh = lines.slice(after);
+    if (fresh.length > 0 || isOver || waitedMs >= untilMs) {
+      const told = fresh.flatMap((line, at) => eventOf(line, after + at + 1));
+      return { events: told, after: lines.length, isOver };
+    }
+    await scheduler.wait(LOOK_MS);
+  }
+}
+
+function linesOf(coordinator: Coordinator, namespace: string, run: string): HistoryEntry[] {
+  const lines: HistoryEntry[] = [];
+  let after = "";
+  for (;;) {
+    const page = coordinator.history(namespace, run, after);
+    if (page.entries.length === 0) return lines;
+    lines.push(...page.entries);
+    after = page.after;
+  }
+}
+
+function eventOf(line: HistoryEntry, eventId: number): InstanceEvent[] {
+  const { atMs, step, attempt, error, retryAtMs, status: ended } = line;
+  const type = line.type === "runEnded" ? ENDED[ended ?? ""] : typeOf(line);
+  if (type === undefined) return [];
+  const stepName = step?.replace(/^(?:do|sleep|event|invoke):|\/undo$/gu, "");
+  return [
+    {
+      eventId,
+      atMs,
+      type,
+      ...(stepName !== undefined && { stepName }),
+      ...(attempt !== undefined && { attempt }),
+      ...(retryAtMs !== undefined && { retryDelayMs: retryAtMs - atMs }),
+      ...(error && { error: { name: error.name, message: error.message } }),
+    },
+  ];
+}
+
+/** Sleeps and waits have words of their own there; so have rollbacks. */
+function typeOf({ type, step = "" }: HistoryEntry): string | undefined {
+  const known = EVENT[type];
+  if (known === undefined) return undefined;
+  if (step.endsWith("/undo")) return known.replace(/^(?=step_|attempt_)/u, "rollback_");
+  if (type === "stepFailed" && step.startsWith("event:")) return "wait_timed_out";
+  if (step.startsWith("event:")) return known.replace("step_", "wait_");
+  if (step.startsWith("sleep:")) return known.replace("step_", "sleep_");
+  return known;
+}
+
+function exists(workflow: string, id: string): IsolaError {
+  return new IsolaError("KEY_REUSED", {
+    attempted: `create an instance of ${workflow}`,
+    found: `the instance ${id}`,
+    required: "an id that no instance of it has",
+  });
+}

@@ -1,0 +1,65 @@
+/** What the coordinator is given to begin a run with. */
+import type { RunStart, WorkflowStart } from "../../contract/index.ts";
+import type { Held, StartRequest } from "../../../workflow/index.ts";
+
+/** Node of the one step that an asynchronous call is. */
+const NODE = "call";
+
+/** A run of one step: the request as it came is its input. */
+export function callRequest(start: RunStart, input: Held): StartRequest {
+  const { function: name, version, retry } = start;
+  const apply = { op: "apply" as const, function: name };
+  return {
+    ...common(start),
+    form: "dag",
+    input,
+    query: {},
+    headers: {},
+    planned: {
+      plan: {
+        format: 1,
+        durability: "step",
+        dag: { nodes: [{ id: NODE, kind: "chain", operations: [apply] }], edges: [] },
+      },
+      // The gateway bounds the attempt by the function's own timeout, from when it runs.
+      pins: { [name]: { version, retry, timeoutMs: 0 } },
+    },
+  };
+}
+
+export function workflowRequest(
+  start: RunStart,
+  { form, timeoutMs, chain }: WorkflowStart,
+  input: Held,
+): StartRequest {
+  const { version, request } = start;
+  return {
+    ...common(start),
+    form,
+    version,
+    input,
+    query: queryOf(request.url),
+    headers: Object.fromEntries(request.headers),
+    ...(timeoutMs > 0 && { timeoutMs }),
+    ...(chain.length > 0 && { chain }),
+  };
+}
+
+function common({ id, namespace, function: workflow, key, callback }: RunStart) {
+  return {
+    id,
+    namespace,
+    workflow,
+    revision: 0,
+    ...(key && { key }),
+    ...(callback && { callback }),
+  };
+}
+
+/** Of a name that stands twice, the first value. */
+function queryOf(url: string): Record<string, string> {
+  const at = url.indexOf("?");
+  if (at === -1) return {};
+  const fields = [...new URLSearchParams(url.slice(at + 1))].reverse();
+  return Object.fromEntries(fields);
+}
