@@ -11,6 +11,7 @@ import { Coordinator, type Outcome, type Outside, type RunReport } from "../../w
 import { CommitLog } from "./commit-log.ts";
 import { type WorldFunction, seededRandom, valueOf } from "./workflow-world.ts";
 
+type StartRequest = Parameters<Coordinator["start"]>[0];
 type CallbackResult = Parameters<Coordinator["calledBack"]>[1];
 type Perform = Parameters<Outside["perform"]>;
 type Ref = Perform[0];
@@ -28,6 +29,8 @@ export interface CoordinatorWorldOptions {
   readonly concurrency?: Readonly<Record<string, number>>;
   readonly seed?: number;
   readonly crashes?: readonly CrashAt[];
+  /** What attempts ask to be started; what memory alone knows a crash takes. */
+  readonly takeStarts?: (run: string, step: string, token: number) => readonly StartRequest[];
   /** Answers a callback; undefined: never. */
   readonly receiver?: (run: string, attempt: number) => CallbackResult | undefined;
   readonly options?: ConstructorParameters<typeof Coordinator>[1];
@@ -205,11 +208,10 @@ export class CoordinatorWorld {
           encode: (value) => new Uint8Array(serialize(value)),
           decode: (bytes) => deserialize(bytes) as unknown,
         },
+        takeStarts: (run, step, token) => this.options.takeStarts?.(run.id, step, token) ?? [],
         outside: {
           describe: (_namespace, { workflow }) =>
-            workflow in this.options.flows
-              ? { form: "dag", ...this.#limit(workflow) }
-              : undefined,
+            workflow in this.options.flows ? { form: "dag", ...this.#limit(workflow) } : undefined,
           perform: (...args) => {
             if (isAlive()) this.#perform(...args);
           },

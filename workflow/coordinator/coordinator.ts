@@ -355,7 +355,10 @@ export class Coordinator {
       case "commitStore":
       case "abortStore": {
         const { step, token } = effect;
-        this.#seams.store.settle(this.#home(live), step, token, effect.do === "commitStore");
+        const [home, isCommit] = [this.#home(live), effect.do === "commitStore"];
+        this.#seams.store.settle(home, step, token, isCommit);
+        const starts = this.#seams.takeStarts?.(home, step, token) ?? [];
+        if (isCommit) this.#next.push(...starts.map((start) => () => this.#startStaged(start)));
         return;
       }
       case "startChild":
@@ -391,6 +394,11 @@ export class Coordinator {
       const { timeoutMs } = live.request;
       this.#apply(live, { type: "admitted", ...(timeoutMs !== undefined && { timeoutMs }) });
     }
+  }
+
+  /** Of a step that is made once more, the same ids: what has begun does not begin again. */
+  #startStaged({ id, namespace, key: _key, ...request }: StartRequest): void {
+    if (!this.#table.has(id)) this.#begin(id, namespace, request);
   }
 
   #startChild(parent: Live, child: ChildEffect): void {

@@ -105,6 +105,11 @@ export interface CoordinatorSeams {
   readonly codec: ValueCodec;
   readonly outside: Outside;
   readonly store: RunStore;
+  /**
+   * Takes off the runs that an attempt has asked for. They begin in the commit of its step, or, if
+   * that does not complete, never (G2).
+   */
+  readonly takeStarts?: (run: RunHome, step: string, token: number) => readonly StartRequest[];
   /** A run's history has grown; what is new is on disk with the next commit. */
   readonly noted?: (id: string) => void;
 }
