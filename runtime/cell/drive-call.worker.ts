@@ -33,7 +33,7 @@ export interface DrivenCall {
   /** The call that made it, if it was one. */
   readonly caller?: LiveCall;
   /** What the isolate is asked. */
-  ask(entry: Fetcher<IsolaEntry>): Promise<RunResult>;
+  readonly ask: (entry: Fetcher<IsolaEntry>) => Promise<RunResult>;
 }
 
 export interface DrivenResult {

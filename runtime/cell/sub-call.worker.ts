@@ -15,7 +15,6 @@ import {
   LIMITS,
   PROBATION_SLOT,
   type RouteTarget,
-  type RunResult,
   type ScopeCallOptions,
   type ScopeCallResult,
   blockBoundMs,
@@ -63,8 +62,7 @@ export async function callFunction(
         envelope,
         target,
         caller,
-        ask: (entry) =>
-          entry.run(envelope, request.input, request.options.method) as Promise<RunResult>,
+        ask: (entry) => entry.run(envelope, request.input, request.options.method),
       });
   recordCall(cell, ctx, { envelope, target, caller: caller.envelope, startedAtMs, ...driven });
   const { result } = driven;

@@ -34,6 +34,8 @@ export interface Context {
   readonly callId: string;
   /** Set inside of a run. */
   readonly runId?: string;
+  /** The run's step that the call is an attempt of: `node/index`. */
+  readonly step?: string;
   /** From 1; counts repetitions of the same call under one idempotency key. */
   readonly attempt: number;
   /** The caller's `Idempotency-Key`, or the call id. */

@@ -125,7 +125,7 @@ async function applyHere(
   const driven = await drive({
     envelope,
     target,
-    ask: (entry) => entry.run(envelope, input, undefined, http) as Promise<RunResult>,
+    ask: (entry) => entry.run(envelope, input, undefined, http),
     isRecorded: true,
   });
   signal.removeEventListener("abort", end);

@@ -166,7 +166,7 @@ async function askOnce(
     const driven = await drive({
       envelope,
       target,
-      ask: (entry) => entry.flow(envelope, question) as Promise<RunResult>,
+      ask: (entry) => entry.flow(envelope, question),
       isRecorded: false,
     });
     return driven.result;

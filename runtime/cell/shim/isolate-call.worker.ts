@@ -80,6 +80,8 @@ const LATE_FLUSH_MS = 30;
 export class IsolateCall implements Context {
   readonly callId: string;
   readonly attempt: number;
+  readonly runId?: string;
+  readonly step?: string;
   readonly idempotencyKey: string;
   readonly deadline: Date | null;
   readonly env: Readonly<Record<string, unknown>>;
@@ -111,6 +113,11 @@ export class IsolateCall implements Context {
     this.#keep = ctx.waitUntil.bind(ctx);
     this.callId = envelope.id;
     this.attempt = envelope.at;
+    const { rs } = envelope;
+    if (rs) {
+      this.runId = rs.run;
+      this.step = rs.step;
+    }
     this.idempotencyKey = envelope.ik;
     this.deadline = envelope.dl === 0 ? null : new Date(envelope.dl);
     this.env = env;
