@@ -8,7 +8,8 @@ import { type DagPlan, type NodePlan, type Plan, pathWithin } from "./builder/in
 import type { NodeState, RunState, ScopeState } from "./engine/model.ts";
 import { operationText } from "./engine/operation-text.ts";
 
-export type GraphPhase = "idle" | "active" | "done";
+/** failed: the run ended at one of its steps. */
+export type GraphPhase = "idle" | "active" | "done" | "failed";
 
 export interface GraphNode {
   /** Path in the plan, or of the instance in the run. */
@@ -46,14 +47,14 @@ export function graphOfPlan(plan: Plan): Graph {
 }
 
 /** The graph of a run so far; empty before it was planned, and for code. */
-export function graphOfRun({ plan, scopes }: RunState): Graph {
+export function graphOfRun({ plan, scopes, ended }: RunState): Graph {
   const drawing: Drawing = { nodes: [], edges: [] };
   if (!plan) return drawing;
   const dags = new Map<string, DagPlan>();
   collect(plan.dag, "", dags);
   for (const scope of scopes.values()) {
     const dag = dags.get(scope.dag);
-    if (dag) drawScope(dag, scope, drawing);
+    if (dag) drawScope(dag, scope, ended?.error?.step, drawing);
   }
   return drawing;
 }
@@ -70,11 +71,18 @@ function drawPlan(dag: DagPlan, path: string, drawing: Drawing): void {
   drawEdges(dag, path, drawing);
 }
 
-function drawScope(dag: DagPlan, scope: ScopeState, drawing: Drawing): void {
+function drawScope(
+  dag: DagPlan,
+  scope: ScopeState,
+  failedStep: string | undefined,
+  drawing: Drawing,
+): void {
   for (const node of dag.nodes) {
     const state: NodeState | undefined = scope.nodes.get(node.id);
-    const phase = state?.phase ?? "idle";
-    drawing.nodes.push({ ...drawn(node, pathWithin(scope.path, node.id)), phase });
+    const id = pathWithin(scope.path, node.id);
+    const hasFailed = failedStep?.startsWith(`${id}/`) === true;
+    const phase = hasFailed ? "failed" : (state?.phase ?? "idle");
+    drawing.nodes.push({ ...drawn(node, id), phase });
   }
   drawEdges(dag, scope.path, drawing);
   const { parent } = scope;
@@ -144,7 +152,12 @@ const SHAPES = {
   conditional: "diamond",
   forEach: "folder",
 } as const;
-const COLOURS = { idle: "white", active: "lightyellow", done: "lightgreen" } as const;
+const COLOURS = {
+  idle: "white",
+  active: "lightyellow",
+  done: "lightgreen",
+  failed: "lightpink",
+} as const;
 
 const quoted = (text: string): string => `"${text.replaceAll(/["\\]/g, String.raw`\$&`)}"`;
 

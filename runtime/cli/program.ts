@@ -112,7 +112,7 @@ function buildProgram(
       continue;
     }
     const group = groups.get(first) ?? prepare(program.command(first), io);
-    const title = first === "store" ? first : `${first}s`;
+    const title = ["store", "runs"].includes(first) ? first : `${first}s`;
     groups.set(first, group.description(`${title}: ${listVerbs(commands, first)}`));
     addVerb(group, second, command, io, setStatus);
   }

@@ -81,8 +81,9 @@ export class RunsClient {
     return this.#json({ attempted: `read run ${id}` }, id);
   }
 
-  /** What a run has done so far, line by line. */
-  async *history(id: string, after = ""): AsyncGenerator<RunHistoryLine> {
+  /** What a run has done so far; `after` is the id of a line. */
+  async history(id: string, after = ""): Promise<readonly RunHistoryLine[]> {
+    const lines: RunHistoryLine[] = [];
     let last = after;
     for (let isMore = true; isMore;) {
       const query = { after: last === "" ? undefined : last };
@@ -91,10 +92,11 @@ export class RunsClient {
         id,
         "history",
       );
-      yield* page.items;
+      lines.push(...page.items);
       last = page.after;
       isMore = page.items.length > 0 && !page.isOver;
     }
+    return lines;
   }
 
   /** The same, then what it does, until it ends; over broken connections. */

@@ -244,12 +244,10 @@ export {
   type RunListFilter,
   type RunPin,
   type RunReplay,
-  type RunRestart,
   type RunShown,
   type RunSignal,
   type RunStatusName,
   type RunStep,
-  type RunTally,
   type ShownValue,
 } from "./run-admin.ts";
 export {

@@ -6,6 +6,7 @@
 import { LIMITS } from "./limits.ts";
 import { DEFAULT_NAMESPACE } from "./ids.ts";
 import { ROLES } from "./admin.ts";
+import { RUN_OPTIONS, RUN_VERBS } from "./run-options.ts";
 import { STORE_OPTIONS, STORE_VERBS } from "./store-options.ts";
 
 interface OptionBase {
@@ -97,7 +98,13 @@ const SECRET_VERBS = ["secret put", "secret list", "secret remove", "secret call
 const TOKEN_VERBS = ["token create", "token list", "token revoke"];
 const NAMESPACE_CHANGES = ["namespace create", "namespace update"];
 const NAMESPACE_VERBS = [...NAMESPACE_CHANGES, "namespace list", "namespace remove"];
-const IN_NAMESPACE = [...FUNCTION_VERBS, ...SECRET_VERBS, ...TOKEN_VERBS, ...STORE_VERBS];
+const IN_NAMESPACE = [
+  ...FUNCTION_VERBS,
+  ...SECRET_VERBS,
+  ...TOKEN_VERBS,
+  ...STORE_VERBS,
+  ...RUN_VERBS,
+];
 const REMOTE = [...IN_NAMESPACE, ...NAMESPACE_VERBS, "cells", "status"];
 /** A function's answer, or an object, is printed as it is. */
 const RAW_VERBS: ReadonlySet<string> = new Set(["invoke", "store get"]);
@@ -483,7 +490,7 @@ const VERB_OPTIONS = {
     type: "duration",
     help: "how far back",
     defaultText: "everything that is kept",
-    commands: ["logs", "usage"],
+    commands: ["logs", "usage", "runs list"],
   },
   placement: {
     type: "choice",
@@ -524,6 +531,7 @@ export const OPTIONS = {
   ...CLIENT_OPTIONS,
   ...VERB_OPTIONS,
   ...STORE_OPTIONS,
+  ...RUN_OPTIONS,
 } as const satisfies Record<string, OptionSpec>;
 
 export type OptionName = keyof typeof OPTIONS;

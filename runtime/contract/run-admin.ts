@@ -163,7 +163,7 @@ export interface RunGraph {
     readonly id: string;
     readonly kind: string;
     readonly operations: readonly string[];
-    /** Of a run: idle, active or done. */
+    /** Of a run: idle, active, done or failed. */
     readonly phase?: string;
   }[];
   readonly edges: readonly {
@@ -176,16 +176,6 @@ export interface RunGraph {
 
 /** Versions with which a run goes on: the live ones, or one for each function that is named. */
 export type RestartVersions = "latest" | Readonly<Record<string, number | "latest">>;
-
-/** `POST runs/<id>/restart`. */
-export interface RunRestart {
-  /**
-   * A step, which runs again with all that follows from it; `failed`: from where the run stopped,
-   * with the results that there are. Absent: a new run with the same input.
-   */
-  readonly from?: string;
-  readonly version?: RestartVersions;
-}
 
 /** `POST runs/<id>/replay`: the request of a run that failed, once more, as a run of its own. */
 export interface RunReplay {
@@ -203,7 +193,7 @@ export interface RunSignal {
   readonly id?: string;
 }
 
-/** In `RunRestart`: from where the run stopped. */
+/** `from` of a restart: where the run stopped, with the results that there are. */
 export const RESTART_FAILED = "failed";
 
 /** What the platform knows of a version that a run is to go on with. */

@@ -29,9 +29,9 @@ export const STORE_OPTIONS = {
     type: "integer",
     min: 1,
     max: Number.MAX_SAFE_INTEGER,
-    defaultText: "all",
+    defaultText: "all; of runs: 50",
     help: "how many at most",
-    commands: ["store list"],
+    commands: ["store list", "runs list"],
   },
   range: {
     type: "text",

@@ -131,7 +131,7 @@ describe("a run", () => {
     const asked = [
       runs.show(id),
       runs.graph(id),
-      linesOf(runs.history(id)),
+      runs.history(id),
       linesOf(runs.follow(id)),
       runs.pause(id),
       runs.terminate(id),
@@ -199,7 +199,7 @@ describe("a history", () => {
       "runEnded",
     ]);
     expect((lines.at(-1)?.atMs ?? 0) - (lines[0]?.atMs ?? 0)).toBeGreaterThanOrEqual(290);
-    expect(await linesOf(platform.client.runs.history(id))).toStrictEqual(lines);
+    expect(await platform.client.runs.history(id)).toStrictEqual(lines);
     for (const [at, { id: after }] of lines.entries()) {
       const rest = await linesOf(platform.client.runs.follow(id, { after }));
       expect(rest).toStrictEqual(lines.slice(at + 1));
@@ -235,7 +235,7 @@ describe("commands", () => {
     expect((await runs.pause(id)).status).toBe("paused");
     expect((await runs.resume(id)).status).toBe("waiting");
     expect(await refusal(runs.resume(id))).toBe("RUN_STATE");
-    const types = (await linesOf(runs.history(id))).map(({ type }) => type);
+    const types = (await runs.history(id)).map(({ type }) => type);
     expect(types.filter((type) => /^run(Paused|Resumed)/.test(type))).toStrictEqual([
       "runPaused",
       "runResumed",
@@ -282,7 +282,7 @@ describe("commands", () => {
       pins: { fixable: version },
     });
     expect(run.steps).toMatchObject([{ status: "completed", attempts: 1 }]);
-    const types = (await linesOf(runs.history(id))).map(({ type }) => type);
+    const types = (await runs.history(id)).map(({ type }) => type);
     expect(types.filter((type) => type === "runRestarted")).toHaveLength(2);
   });
 

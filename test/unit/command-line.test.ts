@@ -150,7 +150,7 @@ describe("the command line", () => {
       }),
     );
     const later = ISOLA_COMMANDS.filter((verb) => !verbs.has(verb));
-    expect(later).toEqual(["runs", "load"]);
+    expect(later).toEqual(["load"]);
   });
 });
 

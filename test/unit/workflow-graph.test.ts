@@ -82,6 +82,30 @@ describe("the graph of a definition", () => {
   });
 });
 
+describe("the graph of a run that failed", () => {
+  it("says where", async () => {
+    const failing = flow((dag) => {
+      dag.node("a").apply("double").apply("fail");
+      dag.node("b");
+      dag.edge("a", "b");
+    });
+    const functions = {
+      double: (n: unknown) => n,
+      fail: () => {
+        throw new Error("no");
+      },
+    };
+    const world = new WorkflowWorld({ flow: failing, functions });
+    await world.finish();
+    const graph = graphOfRun(world.run.state);
+    expect(graph.nodes.map(({ id, phase }) => [id, phase])).toStrictEqual([
+      ["a", "failed"],
+      ["b", "idle"],
+    ]);
+    expect(toMermaid(graph)).toContain(":::failed");
+  });
+});
+
 describe("a request in a graph", () => {
   it("is said without what its address may carry", () => {
     const calls = flow((dag) => dag.node("a").request("https://x.test/a?token=secret#b"));

@@ -57,7 +57,7 @@ export class RunTable {
     this.#codec = codec;
     this.#last = sql.all(STATEMENTS.runLast)[0]?.number ?? 0;
     for (const { namespace, workflow, status, count } of sql.all(STATEMENTS.runsCounted)) {
-      this.tally.moved(namespace, workflow, undefined, status, count);
+      this.tally.found(namespace, workflow, status, count);
     }
   }
 
@@ -81,7 +81,7 @@ export class RunTable {
       written: { status: "queued", dueAtMs: null, isBusy: true },
     };
     this.#keep(live);
-    this.tally.moved(namespace, workflow, undefined, live.written.status);
+    this.tally.found(namespace, workflow, live.written.status, 1);
     return live;
   }
 

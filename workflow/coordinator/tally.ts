@@ -17,12 +17,16 @@ export class Tally {
   /** By namespace, then by `workflow status`; neither holds a space. */
   readonly #counts = new Map<string, Map<string, number>>();
 
-  /** Runs of the workflow are in that status now; before they were in `from`, if they were there. */
-  moved(namespace: string, workflow: string, from: string | undefined, to: string, by = 1): void {
-    const counts = this.#counts.get(namespace) ?? new Map<string, number>();
-    this.#counts.set(namespace, counts);
-    if (from !== undefined && !ENDED.has(from)) this.#add(counts, `${workflow} ${from}`, -by);
-    this.#add(counts, `${workflow} ${to}`, by);
+  /** So many runs of the workflow are in that status. */
+  found(namespace: string, workflow: string, status: string, count: number): void {
+    this.#add(this.#of(namespace), `${workflow} ${status}`, count);
+  }
+
+  /** A run of the workflow is in that status now, and no more in the one before. */
+  moved(namespace: string, workflow: string, from: string, to: string): void {
+    const counts = this.#of(namespace);
+    if (!ENDED.has(from)) this.#add(counts, `${workflow} ${from}`, -1);
+    this.#add(counts, `${workflow} ${to}`, 1);
   }
 
   /** The namespace is no more. */
@@ -37,6 +41,12 @@ export class Tally {
         return { namespace, workflow, status: status as RunStatus, count };
       }),
     );
+  }
+
+  #of(namespace: string): Map<string, number> {
+    const counts = this.#counts.get(namespace) ?? new Map<string, number>();
+    this.#counts.set(namespace, counts);
+    return counts;
   }
 
   #add(counts: Map<string, number>, key: string, change: number): void {

@@ -104,8 +104,8 @@ function history(
 ): RunAnswers["history"] {
   const page = coordinator.history(namespace, run, after);
   const hasEnded = coordinator.show(namespace, run).endedAtMs !== undefined;
-  const isLast = coordinator.history(namespace, run, page.after).entries.length === 0;
-  return { items: page.entries, after: page.after, isOver: hasEnded && isLast };
+  const isOver = hasEnded && coordinator.history(namespace, run, page.after).entries.length === 0;
+  return { items: page.entries, after: page.after, isOver };
 }
 
 function infoOf(coordinator: Coordinator, namespace: string, id: string): RunInfo {

@@ -16,6 +16,7 @@ import { releaseCommand } from "./release.ts";
 import { removeCommand } from "./remove.ts";
 import { rollbackCommand } from "./rollback.ts";
 import { schedulesCommand } from "./schedules.ts";
+import { runCommands } from "./runs.ts";
 import { secretCommands } from "./secret.ts";
 import { startCommand } from "./start.ts";
 import { statusCommand } from "./status.ts";
@@ -40,6 +41,7 @@ export const COMMANDS: readonly Command[] = [
   invokeCommand,
   logsCommand,
   schedulesCommand,
+  ...runCommands,
   ...storeCommands,
   ...secretCommands,
   ...namespaceCommands,

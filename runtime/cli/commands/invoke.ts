@@ -2,7 +2,7 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { Readable } from "node:stream";
-import { errorOf } from "../../client/index.ts";
+import { type InvokeInit, type IsolaClient, errorOf } from "../../client/index.ts";
 import { IsolaError } from "../../contract/index.ts";
 import { type Command, type CommandContext, required } from "../command.ts";
 import { readAll } from "../io.ts";
@@ -32,15 +32,63 @@ export const invokeCommand: Command = {
       headers.set("content-type", isJson(body) ? "application/json" : "text/plain");
     }
     const path = context.option("path");
-    const response = await context.client().invoke(called, {
+    const init = {
       method,
       headers,
       path: path === "/" ? "" : path,
       ...(body === undefined ? {} : { body }),
-    });
-    await printResponse(context, called, response);
+    };
+    if (!context.option("isAsync") && context.option("wait")) throw waitAlone(called);
+    const client = context.client();
+    const response = context.option("isAsync")
+      ? await begin(context, client, called, init)
+      : await client.invoke(called, init);
+    if (response) await printResponse(context, called, response);
   },
 };
+
+/** Begins a run; its id is the result, or what came of it where that is waited for. */
+async function begin(
+  context: CommandContext,
+  client: IsolaClient,
+  name: string,
+  init: InvokeInit,
+): Promise<Response | undefined> {
+  const begun = await client.invokeAsync(name, init);
+  const id = begun.headers.get("x-run-id");
+  if (id === null) return begun;
+  await begun.body?.cancel();
+  if (!context.option("wait")) {
+    context.print(id);
+    return undefined;
+  }
+  return context.progress(`waiting for run ${id}`, resultOf(client, id));
+}
+
+/** Asks until the run has ended, over restarts of the platform's parts. */
+async function resultOf(client: IsolaClient, id: string): Promise<Response> {
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LAST_PAUSE_MS)) {
+    const response = await client.result(id, { headers: { prefer: WAIT } });
+    const code = response.headers.get("x-isola-error") ?? "";
+    if (response.status !== 202 && !AWAY.has(code)) return response;
+    await response.body?.cancel();
+    await new Promise((resume) => setTimeout(resume, pauseMs));
+  }
+}
+
+const FIRST_PAUSE_MS = 50;
+const LAST_PAUSE_MS = 1_000;
+/** How long one question may wait. */
+const WAIT = "wait=20";
+const AWAY: ReadonlySet<string> = new Set(["CELL_RESTARTING", "CELL_LOST"]);
+
+function waitAlone(name: string): IsolaError {
+  return new IsolaError("USAGE", {
+    attempted: `call ${name}`,
+    found: "--wait without --async",
+    required: "--async --wait, or neither: a call waits for its answer",
+  });
+}
 
 type Input = string | ReadableStream | Uint8Array<ArrayBuffer>;
 
