@@ -17,6 +17,7 @@ import type {
   HookResult,
   Pin,
   Plan,
+  RunError,
   RunRef,
   RunReport,
   RunRequest,
@@ -229,10 +230,15 @@ function versionKey(namespace: string, name: string, version: number): string {
 }
 
 /** Definitions and hooks are not tried again: what they throw is how the run fails. */
-function faultOf(thrown: unknown) {
-  if (thrown instanceof IsolaError) return { ...runError(thrown.toData()), isFinal: true as const };
+function faultOf(thrown: unknown): RunError {
+  if (thrown instanceof IsolaError) {
+    const { attempted, found, required } = thrown.parts;
+    const wanted = required === undefined ? "" : `; required: ${required}`;
+    const message = `${attempted}: ${found}${wanted}`;
+    return { ...runError(thrown.toData()), message, isFinal: true };
+  }
   const { name, message } = thrown instanceof Error ? thrown : new Error(String(thrown));
-  return { name, message, code: "FUNCTION_ERROR", isFinal: true as const };
+  return { name, message, code: "FUNCTION_ERROR", isFinal: true };
 }
 
 function cellHere(): Cell {
