@@ -5,8 +5,6 @@
  * as there is something. A later exchange takes the place of one that is still open, which then
  * answers nothing. Whatever the isolate says is tenant-controlled: the run checks it.
  */
-import type { ShimLine } from "./scope.ts";
-
 /** An error as a run keeps it. */
 export interface CodeError {
   readonly name: string;
@@ -37,8 +35,8 @@ export type CodeReport =
       readonly outcome: CodeOutcome;
     }
   | { readonly type: "ended"; readonly outcome: CodeOutcome }
-  /** It waits for nothing but steps, and has for a while. */
-  | { readonly type: "idle" };
+  /** It waits for nothing but steps as far as can be seen, and has for so long. */
+  | { readonly type: "idle"; readonly quietMs: number };
 
 /** What is next for the code. */
 export type CodeOrder =
@@ -80,9 +78,4 @@ export interface CodeEvent {
   readonly schedule?: { readonly cron: string; readonly scheduledTimeMs: number };
   /** How long nothing happens until the session is idle. */
   readonly idleMs: number;
-}
-
-/** What the isolate says when a session is over. */
-export interface CodeClosed {
-  readonly logs: readonly ShimLine[];
 }

@@ -55,7 +55,6 @@ export {
 } from "./instances.ts";
 export type {
   CodeBridge,
-  CodeClosed,
   CodeError,
   CodeEvent,
   CodeOrder,
@@ -156,6 +155,7 @@ export {
   SCOPE_BINDING,
   WORKFLOWS_BINDING,
   SHIM_HEADER,
+  type CodeClosed,
   VALUE_TYPE,
   type ShimLine,
   type ShimReport,

@@ -57,6 +57,11 @@ export type RunResult =
       readonly logs: readonly ShimLine[];
     };
 
+/** What the isolate says when a session of code is over (code-run.ts). */
+export interface CodeClosed {
+  readonly logs: readonly ShimLine[];
+}
+
 /** What the scope answers to `call`. */
 export type ScopeCallResult =
   | { readonly ok: true; readonly value: unknown }

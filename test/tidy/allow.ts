@@ -19,6 +19,7 @@ export const MAY_USE_CLOCK_AND_CHANCE: Allowed = {
 export const MAY_THROW_BARE_ERRORS: Allowed = {
   "runtime/contract/errors.ts": "defines the errors of the platform",
   "runtime/contract/assert.ts": "a broken invariant is a defect, not an answer to a caller",
+  "runtime/cell/shim/cloudflare-errors.ts": "names and texts of another API, for its users",
   "runtime/host/build.ts": "a build script: it runs before there is a platform",
 };
 

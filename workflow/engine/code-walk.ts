@@ -22,6 +22,8 @@ import type { Turn } from "./turn.ts";
 const NOTHING: Held = { value: undefined };
 /** A session that lasts so long does not end its process by beginning. */
 const SHORT_SESSION_MS = 60_000;
+/** How long code may wait for something that is no step until its replay counts as stuck. */
+const STRANGE_WAIT_MS = 30_000;
 
 export class CodeWalk {
   readonly #turn: Turn;
@@ -148,6 +150,8 @@ export class CodeWalk {
     const missing = this.#missing();
     if (missing) {
       const [found] = code.held.keys();
+      // It may wait for something that is no step, and call the missing one later.
+      if (!found && (event.quietMs ?? STRANGE_WAIT_MS) < STRANGE_WAIT_MS) return;
       this.#diverged(`the step ${missing}`, found ? `the step ${found}` : "no step");
       return;
     }

@@ -151,7 +151,12 @@ export type RunEvent =
       readonly outcome: Outcome;
     })
   /** The code waits for nothing but steps, and has for a while. */
-  | (Happened & { readonly type: "codeIdle"; readonly session: number })
+  | (Happened & {
+      readonly type: "codeIdle";
+      readonly session: number;
+      /** For how long; absent: for good. */
+      readonly quietMs?: number;
+    })
   /** The isolate of the code is gone: evicted, or its process died. */
   | (Happened & { readonly type: "codeLost"; readonly session: number });
 

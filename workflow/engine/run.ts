@@ -107,9 +107,10 @@ export class Run implements StepOwner {
     if (ending) return ending.phase === "undoing" ? "rollingBack" : "running";
     if (isQueued || (form === "dag" && !plan)) return "queued";
     if (pausedAtMs !== undefined) return this.#hasAttempts ? "pausing" : "paused";
-    if (this.isBusy) return "running";
-    for (const { phase } of steps.values()) if (phase !== "done") return "waiting";
-    return "running";
+    if (form === "code" ? this.#hasAttempts : this.isBusy) return "running";
+    const open = [...steps.values()].filter(({ phase }) => phase !== "done");
+    const isWaiting = open.length > 0 && open.every(({ phase }) => phase !== "held");
+    return isWaiting ? "waiting" : "running";
   }
 
   /**

@@ -34,12 +34,13 @@ import type {
 } from "../../../workflow/index.ts";
 import { type Cell, currentCell } from "../cell.worker.ts";
 import type { CodeDriven, CodeSession } from "./code-driver.worker.ts";
+import { checkReports } from "./code-reports.ts";
 import { lossOf } from "./held-values.ts";
 import type { Attempter, Dispatch, EffectOf, RunsDesk } from "./performers.ts";
 import { targetOf } from "./targets.worker.ts";
 
 /** How long nothing happens in a session until it is idle, and may be parked. */
-const IDLE_MS = 5_000;
+const IDLE_MS = 2_000;
 /** Between two tries of what did not get to run, and of sessions that are lost again and again. */
 const PAUSE_MS = 500;
 const PAUSE_MAX_MS = 10_000;
@@ -133,7 +134,7 @@ class BridgeTarget extends RpcTarget implements CodeBridge {
   }
 
   async exchange(reports: readonly CodeReport[]): Promise<readonly CodeOrder[]> {
-    if (Array.isArray(reports)) this.#hear(this.#session, reports as readonly CodeReport[]);
+    this.#hear(this.#session, checkReports(reports));
     return this.#session.next();
   }
 }
@@ -342,7 +343,7 @@ export class CodeSessions {
         this.#desk.report(run, {
           type: "stepCalled",
           session: number,
-          step: String(step),
+          step,
           // Looked at by the run, as it comes from an isolate.
           operation: operation as never,
           ...(held !== NOTHING && { input: held }),
@@ -359,12 +360,15 @@ export class CodeSessions {
         this.#desk.report(run, {
           type: "codeEnded",
           session: number,
-          outcome:
-            report.outcome?.ok === true ? { ok: true, output: held } : toOutcome(report.outcome),
+          outcome: report.outcome.ok ? { ok: true, output: held } : report.outcome,
         });
         return;
       case "idle":
-        this.#desk.report(run, { type: "codeIdle", session: number });
+        this.#desk.report(run, {
+          type: "codeIdle",
+          session: number,
+          quietMs: report.quietMs,
+        });
         return;
       default:
     }
@@ -379,7 +383,7 @@ const NOTHING: Held = { value: undefined };
 /** A value that goes into the journal with the report, other than a step's result. */
 function valueIn(report: CodeReport): unknown {
   if (report.type === "called") return report.input;
-  return report.type === "ended" && report.outcome?.ok === true ? report.outcome.output : undefined;
+  return report.type === "ended" && report.outcome.ok ? report.outcome.output : undefined;
 }
 
 /** What a rollback is called with; values were read before. */
@@ -399,21 +403,8 @@ function toCode({ name, message, code, isFinal }: CodeError): CodeError {
   return { name, message, ...(code !== undefined && { code }), ...(isFinal && { isFinal }) };
 }
 
-/** What an isolate says came of an attempt, whatever it says. */
 function toOutcome(told: CodeOutcome): Outcome {
-  if (told.ok === true) return { ok: true, output: { value: told.output } };
-  const { error, retryAfterMs } = told as Partial<CodeOutcome & { ok: false }>;
-  const { name, message, code, isFinal } = (error ?? {}) as Partial<Record<string, unknown>>;
-  return {
-    ok: false,
-    error: {
-      name: String(name ?? "Error"),
-      message: String(message ?? ""),
-      ...(typeof code === "string" && { code }),
-      ...(isFinal === true && { isFinal }),
-    },
-    ...(typeof retryAfterMs === "number" && retryAfterMs >= 0 && { retryAfterMs }),
-  };
+  return told.ok ? { ok: true, output: { value: told.output } } : told;
 }
 
 function interrupted({

@@ -19,6 +19,7 @@ import type {
   CodeOutcome,
   CodeReport,
 } from "../../contract/index.ts";
+import { namedError } from "./cloudflare-errors.ts";
 import { CodeSteps, errorOf } from "./code-steps.ts";
 import type { WorkflowClass } from "./form.worker.ts";
 import { later, now } from "./natives.worker.ts";
@@ -48,7 +49,8 @@ export class CodeRun {
   #exchanges = 0;
   #isClosed = false;
   #movedAtMs = now();
-  #hasSaidIdle = false;
+  /** When it is idle next, in idle times. */
+  #idles = 1;
 
   constructor(bridge: CodeBridge, event: CodeEvent, alive: () => void) {
     this.#bridge = bridge;
@@ -97,14 +99,18 @@ export class CodeRun {
 
   #report(report: CodeReport): void {
     this.#move();
+    this.#say(report);
+  }
+
+  #say(report: CodeReport): void {
     this.#reports.push(report);
     if (this.#reports.length === 1) void this.#soon();
   }
 
   /** After the microtasks that the code has waiting: what belongs together goes together. */
   async #soon(): Promise<void> {
-    await undefined;
-    await undefined;
+    await Promise.resolve();
+    await Promise.resolve();
     void this.#exchange();
   }
 
@@ -139,7 +145,7 @@ export class CodeRun {
         if (!this.#isTelling) void this.#tell();
         return;
       case "abort":
-        this.#running.get(keyOf(order))?.abort(new Error("the attempt is to end"));
+        this.#running.get(keyOf(order))?.abort(namedError("AbortError", "the attempt is to end"));
         return;
       case "close":
         this.#isClosed = true;
@@ -183,18 +189,18 @@ export class CodeRun {
 
   #move(): void {
     this.#movedAtMs = now();
-    this.#hasSaidIdle = false;
+    this.#idles = 1;
   }
 
-  /** U3: of itself, and once until something happens. */
+  /** U3: of itself; then at twice the time, and so on, as long as nothing happens. */
   #watch(): void {
     const { idleMs } = this.#event;
     const look = (): void => {
       if (this.#isClosed) return;
-      const isQuiet = this.#running.size === 0 && now() - this.#movedAtMs >= idleMs;
-      if (isQuiet && !this.#hasSaidIdle) {
-        this.#report({ type: "idle" });
-        this.#hasSaidIdle = true;
+      const quietMs = this.#running.size === 0 ? now() - this.#movedAtMs : 0;
+      if (quietMs >= idleMs * this.#idles) {
+        this.#idles *= 2;
+        this.#say({ type: "idle", quietMs });
       }
       later(look, idleMs / 2);
     };

@@ -3,6 +3,7 @@
  * knows by kind, name and how often the name was used. Pure: timers and messages are given.
  */
 import { type CodeError, type CodeOutcome, findUncloneable } from "../../contract/index.ts";
+import { namedError } from "./cloudflare-errors.ts";
 import { parseDoConfig, parseStepDuration, stepKey } from "../../../workflow/index.ts";
 
 const DEFAULT_CONFIG = {
@@ -127,7 +128,7 @@ export class CodeSteps {
     const { name, count } = step;
     const error = given.error
       ? errorOf(given.error)
-      : named("Terminated", "Instance terminated during rollback");
+      : namedError("Terminated", "Instance terminated during rollback");
     try {
       await step.rollback({
         ctx: contextOf(step, info),
@@ -258,7 +259,7 @@ const LATE = Symbol("late");
 
 /** An error as code gets it back from the run. */
 export function errorOf({ name, message, code }: CodeError): Error {
-  return Object.assign(named(name, message), code !== undefined && { code });
+  return Object.assign(namedError(name, message), code !== undefined && { code });
 }
 
 function rollbackOf(
@@ -289,7 +290,7 @@ async function bytesOf(stream: ReadableStream): Promise<Uint8Array> {
   try {
     return new Uint8Array(await new Response(stream).arrayBuffer());
   } catch (thrown) {
-    throw named("InvalidStepReadableStreamError", dataOf(thrown).message);
+    throw namedError("InvalidStepReadableStreamError", dataOf(thrown).message);
   }
 }
 
@@ -331,13 +332,9 @@ function isFatal(thrown: unknown): boolean {
 }
 
 function fatal(message: string): Error {
-  const error = named("WorkflowFatalError", message);
+  const error = namedError("WorkflowFatalError", message);
   FATAL.add(error);
   return error;
-}
-
-function named(name: string, message: string): Error {
-  return Object.assign(new Error(message), { name });
 }
 
 function taken<T>(parsed: { ok: true; value: T } | { ok: false; message: string }): T {

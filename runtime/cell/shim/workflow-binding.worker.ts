@@ -12,6 +12,7 @@ import {
   type InstanceStep,
   IsolaError,
 } from "../../contract/index.ts";
+import { namedError } from "./cloudflare-errors.ts";
 import { parseStepDuration } from "../../../workflow/index.ts";
 
 const BATCH_MAX = 100;
@@ -150,7 +151,7 @@ export class WorkflowInstance {
   }
 
   async terminate({ rollback = false }: { readonly rollback?: boolean } = {}): Promise<void> {
-    await this.#tell({ op: "terminate", id: this.id, rollback: rollback === true });
+    await this.#tell({ op: "terminate", id: this.id, rollback });
   }
 
   async restart({ from }: { readonly from?: InstanceStep } = {}): Promise<void> {
@@ -238,7 +239,7 @@ function errorOf(error: ErrorData, op: InstanceCall["op"], id: string): Error {
         `(instance.already_exists) Workflow instance with id "${id}" already exists`,
       );
     case "RUN_NOT_FOUND":
-      return new Error("instance.not_found");
+      return namedError("Error", "instance.not_found");
     case "RUN_STATE":
       return workflowError(`(instance.cannot_${op}) ${error.parts.found}`);
     case "STEP_NOT_FOUND":
@@ -288,9 +289,9 @@ function subscriptionOf(given: unknown): { cursor: number; filter?: readonly str
     filter === undefined ||
     (Array.isArray(filter) && filter.every((type) => typeof type === "string"));
   if (!isCursor || !isFilter || Object.keys(rest).length > 0) {
-    throw new Error("Invalid Workflow subscription options");
+    throw namedError("Error", "Invalid Workflow subscription options");
   }
-  return { cursor: Number(cursor), ...(filter !== undefined && { filter: filter as string[] }) };
+  return { cursor: Number(cursor), ...(filter !== undefined && { filter }) };
 }
 
 function isInstanceId(id: unknown): id is string {
@@ -298,8 +299,8 @@ function isInstanceId(id: unknown): id is string {
 }
 
 function workflowError(message: string): Error {
-  return Object.assign(new Error(message), { name: "WorkflowError" });
+  return namedError("WorkflowError", message);
 }
 
 const bodyError = (message: string): Error => workflowError(`(body) ${message}`);
-const batchError = (message: string): Error => new Error(`WorkflowError: ${message}`);
+const batchError = (message: string): Error => namedError("Error", `WorkflowError: ${message}`);
