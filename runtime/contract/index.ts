@@ -248,6 +248,7 @@ export {
   type RunSignal,
   type RunStatusName,
   type RunStep,
+  type RunTarget,
   type ShownValue,
 } from "./run-admin.ts";
 export {

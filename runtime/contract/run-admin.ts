@@ -93,6 +93,8 @@ export interface RunStep {
 
 /** What a shard says of a run. */
 export interface RunShown extends RunInfo {
+  /** Of the workflow, or of the function that was called. */
+  readonly version?: number;
   readonly form: "dag" | "code";
   readonly durability: "step" | "run";
   readonly input?: ShownValue;
@@ -196,6 +198,12 @@ export interface RunSignal {
 /** `from` of a restart: where the run stopped, with the results that there are. */
 export const RESTART_FAILED = "failed";
 
+/** What the platform knows of the function that a run is of. */
+export interface RunTarget extends RunPin {
+  /** Absent: it is no workflow. */
+  readonly form?: "dag" | "code";
+}
+
 /** What the platform knows of a version that a run is to go on with. */
 export interface RunPin {
   readonly version: number;
@@ -240,8 +248,8 @@ export type RunAsk =
       readonly ask: "startAgain";
       readonly run: string;
       readonly id: string;
-      /** Of the function itself, where it is a plain one. */
-      readonly pins: Readonly<Record<string, RunPin>>;
+      /** The function itself, as it is now. */
+      readonly target: RunTarget;
       /** `run` has failed, and is a dead letter no more. */
       readonly isReplay: boolean;
     }

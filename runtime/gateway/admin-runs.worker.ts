@@ -30,7 +30,7 @@ import {
   text,
 } from "./request-fields.ts";
 import { formatCursor, mergePages, parseCursor } from "./run-pages.ts";
-import { pinsOf, versionsField } from "./run-pins.worker.ts";
+import { pinsOf, targetOf, versionsField } from "./run-pins.worker.ts";
 import { StepList } from "./run-steps.ts";
 import { lastLine, streamHistory } from "./run-stream.worker.ts";
 import { checkQuery } from "./store-request.ts";
@@ -244,9 +244,9 @@ async function restartRun(call: AdminCall): Promise<Answered> {
   }
   if (from === undefined) {
     if (version !== undefined && version !== "latest") throw versionsWithoutStep();
-    const pins = await pinsOf(call, shown.pins, "latest");
+    const target = await targetOf(call, shown.workflow, "latest");
     const id = newJobId(shardOfRun(state, run), state.random);
-    return startAgain(call, { ask: "startAgain", run, id, pins, isReplay: false });
+    return startAgain(call, { ask: "startAgain", run, id, target, isReplay: false });
   }
   const pins = version === undefined ? undefined : await pinsOf(call, shown.pins, version);
   const info = await tell(call, {
@@ -272,13 +272,12 @@ async function replayRun(call: AdminCall): Promise<Answered> {
     version: optional(integer(1, VERSION_MAX)),
   };
   const { key = "", version } = await readFields(call, fields, "replay a run");
-  const { pins: pinned, workflow } = await askRun<"show">(state, namespace, { ask: "show", run });
-  const wanted = version === undefined ? "latest" : { [workflow]: version };
-  const pins = await pinsOf(call, pinned, wanted);
+  const { workflow } = await askRun<"show">(state, namespace, { ask: "show", run });
+  const target = await targetOf(call, workflow, version ?? "latest");
   const said = new TextEncoder().encode(`replay\n${run}\n${key}`);
   const digest = toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", said)));
   const id = `${String(shardOfRun(state, run))}-${digest.slice(0, RUN_HEX_DIGITS)}`;
-  return startAgain(call, { ask: "startAgain", run, id, pins, isReplay: true });
+  return startAgain(call, { ask: "startAgain", run, id, target, isReplay: true });
 }
 
 function versionsWithoutStep(): IsolaError {

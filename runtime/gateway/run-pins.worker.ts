@@ -4,6 +4,8 @@ import {
   type RestartVersions,
   type RouteTarget,
   type RunPin,
+  type RunTarget,
+  isWorkflow,
   pickTarget,
 } from "../contract/index.ts";
 import type { AdminCall } from "./admin-route.worker.ts";
@@ -46,16 +48,28 @@ export async function pinsOf(
   const pins: Record<string, RunPin> = {};
   for (const [name, version] of wanted) {
     if (!Object.hasOwn(pinned, name)) throw notPinned(name, pinned);
-    pins[name] = await pinOf(call, name, version);
+    pins[name] = pinOfTarget(await routedTarget(call, name, version));
   }
   return pins;
 }
 
-async function pinOf(
+/** The function that a run is of, as it is now. Errors: as `pinsOf`. */
+export async function targetOf(
+  call: AdminCall,
+  name: string,
+  version: number | "latest",
+): Promise<RunTarget> {
+  const target = await routedTarget(call, name, version);
+  const { form } = target;
+  const pin = pinOfTarget(target);
+  return isWorkflow(form) ? { ...pin, form: form === "workflow" ? "code" : "dag" } : pin;
+}
+
+async function routedTarget(
   { state, namespace }: AdminCall,
   name: string,
   version: number | "latest",
-): Promise<RunPin> {
+): Promise<RouteTarget> {
   const route = state.table.route(namespace, name);
   if (!route) {
     throw new IsolaError("FUNCTION_NOT_FOUND", {
@@ -67,7 +81,7 @@ async function pinOf(
     version === "latest"
       ? pickTarget(route, state.random.fraction())
       : route.targets.find((one) => one.version === version);
-  if (target) return pinOfTarget(target);
+  if (target) return target;
   const known = await state.registry.read("versions", { namespace, name });
   const isKnown = known.some((one) => one.version === version);
   throw new IsolaError("VERSION_NOT_FOUND", {

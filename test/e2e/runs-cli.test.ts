@@ -73,7 +73,7 @@ describe("isola runs", () => {
     ]);
     expect(await ok(["runs", "history", id])).toBe(`${lines.join("\n")}\n`);
     const page = await ok(["runs", "show", id]);
-    expect(page).toMatch(/^run +0-\w+\nfunction +flaky in default\nstatus +completed\n/);
+    expect(page).toMatch(/^run +0-\w+\nfunction +flaky v1 in default\nstatus +completed\n/);
     expect(page).toMatch(/\ninput +{"a":1}\noutput +{"got":{"a":1}}\n/);
     expect(page).toMatch(/\nSTEP +WHAT +STATUS +.*\ncall\/0 +apply flaky +completed +2 /);
     const detail = JSON.parse(await ok(["runs", "show", id, "--json"])) as RunDetail;

@@ -39,7 +39,7 @@ export interface RunAdminDesk {
   readonly log: CommitLog;
   readonly waiters: LineWaiters;
   /** Starts a run with the input of another one; false if there is a run of that id. */
-  startAgain(namespace: string, asked: StartAgain): boolean;
+  startAgain(namespace: string, asked: StartAgain): Promise<boolean>;
 }
 
 export type StartAgain = Asked<"startAgain">;
@@ -51,12 +51,18 @@ export async function answerAsk(
   asked: RunAsk,
 ): Promise<RunAnswers[RunAsk["ask"]]> {
   if (asked.ask === "history") await waitForLines(desk, namespace, asked);
-  const answer = answerOf(desk, namespace, asked);
+  const isNew = asked.ask === "startAgain" && (await desk.startAgain(namespace, asked));
+  const answer = answerOf(desk, namespace, asked, isNew);
   await desk.log.committed(desk.log.position);
   return answer;
 }
 
-function answerOf(desk: RunAdminDesk, namespace: string, asked: RunAsk): RunAnswers[RunAsk["ask"]] {
+function answerOf(
+  desk: RunAdminDesk,
+  namespace: string,
+  asked: RunAsk,
+  isNew: boolean,
+): RunAnswers[RunAsk["ask"]] {
   const { coordinator } = desk;
   switch (asked.ask) {
     case "list":
@@ -74,7 +80,7 @@ function answerOf(desk: RunAdminDesk, namespace: string, asked: RunAsk): RunAnsw
       return infoOf(coordinator, namespace, asked.run);
     }
     case "startAgain":
-      return withIsNew(desk.startAgain(namespace, asked), coordinator, namespace, asked.id);
+      return { ...infoOf(coordinator, namespace, asked.id), isNew };
     case "tally":
       return { rows: coordinator.tally() };
   }
@@ -124,10 +130,6 @@ function infoOf(coordinator: Coordinator, namespace: string, id: string): RunInf
   };
 }
 
-function withIsNew(isNew: boolean, ...place: Parameters<typeof infoOf>): RunAnswers["startAgain"] {
-  return { ...infoOf(...place), isNew };
-}
-
 function show(coordinator: Coordinator, namespace: string, id: string): RunShown {
   const { summary, request, state } = coordinator.inspect(namespace, id);
   const isCall = request.planned !== undefined;
@@ -135,10 +137,12 @@ function show(coordinator: Coordinator, namespace: string, id: string): RunShown
   const held = summary.ended?.output;
   const output = held && (isCall ? callOutput(held) : shownHeld(held));
   const { deadlineMs, pausedAtMs, plan, pins, inbox, form } = state;
-  const { parent } = request;
+  const { parent, version = isCall ? pins[request.workflow]?.version : undefined } = request;
+  const versions = Object.entries(pins).map(([name, pin]) => [name, pin.version] as const);
   const rollbackError = summary.ended?.rollbackError;
   return {
     ...infoOf(coordinator, namespace, id),
+    ...(version !== undefined && { version }),
     form,
     durability: plan?.durability ?? "step",
     ...(input && { input }),
@@ -147,7 +151,7 @@ function show(coordinator: Coordinator, namespace: string, id: string): RunShown
     ...(deadlineMs !== undefined && { deadlineAtMs: deadlineMs }),
     ...(pausedAtMs !== undefined && { pausedAtMs }),
     ...(parent && { parent: { run: parent.run, step: parent.step } }),
-    pins: Object.fromEntries(Object.entries(pins).map(([name, { version }]) => [name, version])),
+    pins: Object.fromEntries(versions),
     events: inbox.map(({ name }) => name),
   };
 }
@@ -172,9 +176,7 @@ function reportOf(command: RunCommand, isCall: boolean): RunReport {
 }
 
 /** Of asynchronous calls the gateway bounds the attempts, from when they run. */
-export function unbounded(
-  pins: Readonly<Record<string, RunPin>>,
-): Readonly<Record<string, RunPin>> {
+function unbounded(pins: Readonly<Record<string, RunPin>>): Readonly<Record<string, RunPin>> {
   const entries = Object.entries(pins);
   return Object.fromEntries(entries.map(([name, pin]) => [name, { ...pin, timeoutMs: 0 }]));
 }

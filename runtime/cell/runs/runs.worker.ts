@@ -53,10 +53,10 @@ import type {
 } from "./performers.ts";
 import { answerInstance } from "./instances.worker.ts";
 import { LineWaiters } from "./line-waiters.ts";
-import { type StartAgain, answerAsk, unbounded } from "./run-admin.worker.ts";
+import { type StartAgain, answerAsk } from "./run-admin.worker.ts";
 import { requestStep } from "./request-step.worker.ts";
 import type { RunJobs } from "./run-store.ts";
-import { callRequest, workflowRequest } from "./start-request.ts";
+import { callRequest, requestAgain, workflowRequest } from "./start-request.ts";
 import { askForWorkflow, describeWorkflow } from "./targets.worker.ts";
 import { type Ended, Waiters } from "./waiters.worker.ts";
 
@@ -226,23 +226,42 @@ export class Runs implements RunsDesk {
     this.#guarded(() => this.#coordinator.report(run, report));
   }
 
-  /** A run of its own, with the input of another one and the functions of now. */
-  #startAgain(namespace: string, { run, id, pins, isReplay }: StartAgain): boolean {
-    const {
-      parent: _parent,
-      chain: _chain,
-      replayOf: _replayOf,
-      ...request
-    } = this.#coordinator.inspect(namespace, run).request;
-    const { planned } = request;
-    const { value } = this.#coordinator.start({
-      ...request,
+  /**
+   * A run of its own, with the input of another one and the function of now. Errors: `RUN_STATE`;
+   * those of holding its input.
+   */
+  async #startAgain(
+    namespace: string,
+    { run, id, target, isReplay }: StartAgain,
+  ): Promise<boolean> {
+    if (this.#coordinator.find(id)) return false;
+    const { request } = this.#coordinator.inspect(namespace, run);
+    const again = requestAgain(request, run, target);
+    // What is held for the first run goes with it.
+    const value = await this.#jobs.resolve({ namespace }, request.input);
+    const home = {
       id,
       namespace,
-      ...(isReplay && { replayOf: run }),
-      ...(planned && { planned: { ...planned, pins: { ...planned.pins, ...unbounded(pins) } } }),
-    });
-    return value.isNew;
+      workflow: request.workflow,
+      durability: "step",
+      epoch: 0,
+    } as const;
+    const holding = await this.#jobs.holdInput(home, value);
+    try {
+      const { value: begun } = this.#coordinator.start({
+        ...again,
+        id,
+        namespace,
+        input: holding.held,
+        ...(isReplay && { replayOf: run }),
+      });
+      if (begun.isNew) holding.keep();
+      else holding.drop();
+      return begun.isNew;
+    } catch (thrown) {
+      holding.drop();
+      throw thrown;
+    }
   }
 
   /** Commands to instances, from bindings. Errors: those of `answerInstance`. */

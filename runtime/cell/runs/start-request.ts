@@ -1,6 +1,11 @@
 /** What the coordinator is given to begin a run with. */
-import type { RunStart, WorkflowStart } from "../../contract/index.ts";
-import type { Held, StartRequest } from "../../../workflow/index.ts";
+import {
+  IsolaError,
+  type RunStart,
+  type RunTarget,
+  type WorkflowStart,
+} from "../../contract/index.ts";
+import type { Held, RunRequest, StartRequest } from "../../../workflow/index.ts";
 
 /** Node of the one step that an asynchronous call is. */
 const NODE = "call";
@@ -43,6 +48,35 @@ export function workflowRequest(
     ...(timeoutMs > 0 && { timeoutMs }),
     ...(chain.length > 0 && { chain }),
   };
+}
+
+/**
+ * What another run was started with, for the function of now.
+ *
+ * @throws IsolaError `RUN_STATE` if it was a workflow and is none, or the other way round.
+ */
+export function requestAgain(request: RunRequest, run: string, target: RunTarget): RunRequest {
+  const {
+    parent: _parent,
+    chain: _chain,
+    replayOf: _replayOf,
+    timeoutMs: _bound,
+    ...rest
+  } = request;
+  const { planned, workflow } = request;
+  const { version, retry, timeoutMs, form } = target;
+  if ((planned === undefined) !== (form !== undefined)) {
+    throw new IsolaError("RUN_STATE", {
+      attempted: `start the run ${run} again`,
+      found: form ? `${workflow} is a workflow now` : `${workflow} is no workflow any more`,
+      required: "a function of the kind that it was when the run began",
+    });
+  }
+  if (planned || !form) {
+    const pins = { [workflow]: { version, retry, timeoutMs: 0 } };
+    return { ...rest, ...(planned && { planned: { plan: planned.plan, pins } }) };
+  }
+  return { ...rest, form, version, ...(timeoutMs > 0 && { timeoutMs }) };
 }
 
 function common({ id, namespace, function: workflow, key, callback }: RunStart) {

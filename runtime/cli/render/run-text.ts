@@ -60,10 +60,11 @@ export function runTable(runs: readonly RunInfo[]): string {
 export function runPage(run: RunDetail): string {
   const { error, rollbackError, parent, deadlineAtMs, pausedAtMs } = run;
   const pins = Object.entries(run.pins).map(([name, version]) => `${name} v${String(version)}`);
+  const version = run.version === undefined ? "" : ` v${String(run.version)}`;
   const where = error?.step === undefined ? "" : ` (step ${error.step})`;
   const head = fields([
     ["run", run.id],
-    ["function", `${run.workflow} in ${run.namespace}`],
+    ["function", `${run.workflow}${version} in ${run.namespace}`],
     ["status", run.status],
     ["started", `${age(run.startedAtMs)}, at ${new Date(run.startedAtMs).toISOString()}`],
     ["took", run.endedAtMs === undefined ? undefined : tookText(run)],

@@ -1,0 +1,162 @@
+/**
+ * Operating runs of workflows: what a run with branches, items, children and handlers shows, how
+ * it is paused, told of events, restarted from a step with what was corrected, and drawn.
+ */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type IsolaClient, IsolaError } from "../../runtime/client/index.ts";
+import type { RunDetail } from "../../runtime/contract/index.ts";
+import { type TestPlatform, startTestPlatform } from "../support/platform.ts";
+import { until } from "../support/until.ts";
+
+const flowOf = (body: string): { main: string; files: Record<string, string> } => ({
+  main: "main.ts",
+  files: { "main.ts": `import { flow } from "isola";\nexport default flow((dag) => {${body}});` },
+});
+
+let platform: TestPlatform;
+let runs: IsolaClient["runs"];
+
+beforeAll(async () => {
+  platform = await startTestPlatform({ cells: 2 });
+  ({ runs } = platform.client);
+  await platform.deploy("double", "export default (n) => n * 2;");
+  await platform.deploy("fragile", `export default () => { throw new Error("broken"); };`);
+  await platform.deploy(
+    "branches",
+    flowOf(`
+      dag.node("start").apply("double");
+      const { even, odd } = dag.conditionalBranch("parity", ["even", "odd"], (n) =>
+        n % 4 === 0 ? ["even"] : ["odd"]);
+      even.node("x").modify((n) => n);
+      odd.node("x").apply("double");
+      dag.forEachBranch("each", () => ({ a: 1, b: 2 })).node("w").apply("double");
+      dag.edge("start", "parity");
+      dag.edge("parity", "each");`),
+  );
+  await platform.deploy(
+    "chain",
+    flowOf(`dag.node("a").apply("double").apply("double");
+      dag.node("b").apply("fragile");
+      dag.node("c").apply("double");
+      dag.edge("a", "b");
+      dag.edge("b", "c");`),
+  );
+  await platform.deploy("approval", flowOf(`dag.node("wait").waitForEvent("approve");`));
+  await platform.deploy("parent", flowOf(`dag.node("child").invoke("approval");`));
+}, 60_000);
+
+afterAll(() => platform.stop());
+
+async function start(name: string, json: unknown): Promise<string> {
+  const answer = await platform.http.call(`/async-function/${name}`, { json });
+  expect(answer.status, answer.text).toBe(202);
+  return String(answer.headers["x-run-id"]);
+}
+
+async function ended(id: string): Promise<RunDetail> {
+  for await (const line of runs.follow(id)) void line;
+  return runs.show(id);
+}
+
+const inStatus = (id: string, status: string): Promise<number> =>
+  until(async () => (await runs.show(id)).status === status);
+
+async function refusal(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+    return "none";
+  } catch (thrown) {
+    return thrown instanceof IsolaError ? thrown.code : String(thrown);
+  }
+}
+
+describe("a run of a workflow", () => {
+  it("shows its steps by where they stand, and what they did", async () => {
+    const run = await ended(await start("branches", 1));
+    expect(run).toMatchObject({
+      workflow: "branches",
+      status: "completed",
+      form: "dag",
+      version: 1,
+      input: { value: 1 },
+      pins: { double: 1 },
+    });
+    const said = run.steps.map(({ id, what = "", status }) => `${id} ${what}: ${status}`);
+    expect(said.toSorted()).toStrictEqual([
+      "each[a].w/0 apply double: completed",
+      "each[b].w/0 apply double: completed",
+      "parity.odd.x/0 apply double: completed",
+      "start/0 apply double: completed",
+    ]);
+    const types = (await runs.history(run.id)).map(({ type }) => type);
+    expect(types).toContain("branchesChosen");
+    expect(types).toContain("itemsSplit");
+    const graph = await runs.graph(run.id);
+    expect(graph.nodes.map(({ id }) => id)).toStrictEqual(
+      expect.arrayContaining(["parity.odd.x", "each[a].w", "each[b].w"]),
+    );
+    expect(graph.nodes.map(({ id }) => id)).not.toContain("parity.even.x");
+  });
+
+  it("that failed goes on from its failed step with the function corrected", async () => {
+    const id = await start("chain", 1);
+    const failed = await ended(id);
+    expect(failed).toMatchObject({ status: "failed", error: { step: "b/0", message: "broken" } });
+    expect((await runs.graph(id)).nodes.map((node) => [node.id, node.phase])).toStrictEqual([
+      ["a", "done"],
+      ["b", "failed"],
+      ["c", "idle"],
+    ]);
+    const { version } = await platform.deploy("fragile", "export default (n) => n + 1;");
+    await runs.restart(id, { from: "b/0", version: "latest" });
+    const run = await ended(id);
+    expect(run).toMatchObject({
+      status: "completed",
+      output: { value: 10 },
+      pins: { fragile: version },
+    });
+    expect(run.steps.find((step) => step.id === "a/0")?.startedAtMs).toBe(
+      failed.steps.find((step) => step.id === "a/0")?.startedAtMs,
+    );
+    const anew = await runs.restart(id);
+    expect(anew.id).not.toBe(id);
+    expect((await ended(anew.id)).output).toStrictEqual({ value: 10 });
+    expect(await refusal(runs.restart(id, { from: "z/0" }))).toBe("STEP_NOT_FOUND");
+  });
+
+  it("waits while it is paused, and takes the event that came meanwhile", async () => {
+    const id = await start("approval", null);
+    await inStatus(id, "waiting");
+    await runs.pause(id);
+    expect((await runs.show(id)).status).toBe("paused");
+    await runs.signal(id, { type: "approve", payload: { by: "me" } });
+    expect((await runs.show(id)).status).toBe("paused");
+    await runs.resume(id);
+    expect((await ended(id)).output).toStrictEqual({ value: { by: "me" } });
+  });
+
+  it("leads to the runs that it invokes, and they to it", async () => {
+    const id = await start("parent", 1);
+    await until(async () => (await runs.show(id)).steps[0]?.run !== undefined);
+    const child = (await runs.show(id)).steps[0]?.run ?? "";
+    await inStatus(child, "waiting");
+    expect((await runs.show(child)).parent).toStrictEqual({ run: id, step: "child/0" });
+    await runs.terminate(id);
+    expect((await ended(id)).status).toBe("terminated");
+    expect((await ended(child)).status).toBe("terminated");
+  });
+
+  it("with a large input is started again with the same", async () => {
+    const large = "x".repeat(200_000);
+    await platform.deploy("length", flowOf(`dag.node("a").modify((text) => text.length);`));
+    const id = await start("length", large);
+    expect(await ended(id)).toMatchObject({ output: { value: 200_000 } });
+    await platform.deploy("length", flowOf(`dag.node("a").modify((text) => -text.length);`));
+    const again = await ended((await runs.restart(id)).id);
+    expect(again).toMatchObject({ version: 2, output: { value: -200_000 } });
+    // Its own, whatever becomes of the first one.
+    expect(again.input).toMatchObject({ ref: expect.stringContaining(again.id) as string });
+    await platform.deploy("length", "export default (text) => text.length;");
+    expect(await refusal(runs.restart(id))).toBe("RUN_STATE");
+  });
+});
