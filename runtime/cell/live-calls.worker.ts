@@ -80,6 +80,8 @@ export class LiveCall {
   isWorking = false;
   /** How many calls it has made so far. */
   callsMade = 0;
+  /** How many runs it has started so far. */
+  starts = 0;
   /** Calls made by this one that have not left; most calls make none. */
   calls: Set<LiveCall> | undefined;
   readonly #end: (reason: EndReason) => void;

@@ -17,6 +17,7 @@ import {
   type PackForm,
   type ScopeCallOptions,
   type ScopeCallResult,
+  type ScopeStartResult,
   type ShimLine,
   type StoreResult,
   type StoreTarget,
@@ -28,6 +29,7 @@ import {
 import { storeOf } from "./call-store.worker.ts";
 import { type Cell, currentCell } from "./cell.worker.ts";
 import { askInstance } from "./runs/ask-instance.worker.ts";
+import { callAsync } from "./runs/call-async.worker.ts";
 import type { LiveCall } from "./live-calls.worker.ts";
 import { pack, unpack } from "./message-pack.ts";
 import { checkLines } from "./shim-report.ts";
@@ -92,6 +94,21 @@ export class Scope extends WorkerEntrypoint<unknown, ScopeProps> {
       return await askInstance(cell, live.envelope, question, value);
     } catch (thrown) {
       return { ok: false, error: toIsolaError(thrown, "use an instance of a workflow").toData() };
+    }
+  }
+
+  /** A run that is not waited for. */
+  async callAsync(
+    callId: unknown,
+    name: unknown,
+    input: unknown,
+    options: ScopeCallOptions,
+  ): Promise<ScopeStartResult> {
+    try {
+      const { cell, live } = this.#find(callId);
+      return await callAsync(cell, live, { name, input, options });
+    } catch (thrown) {
+      return { ok: false, error: toIsolaError(thrown, "start a run").toData() };
     }
   }
 

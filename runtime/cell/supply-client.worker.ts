@@ -7,10 +7,14 @@ import {
   IsolaError,
   type RouteTarget,
   type RoutingSnapshot,
+  type RunReply,
+  type RunStartAsked,
+  type RunTold,
   STORE_ROUTE,
   SUPPLY,
   type SuppliedVersion,
   type TelemetryBatch,
+  frame,
   parseErrorData,
 } from "../contract/index.ts";
 import { decodeValue, encodeValue } from "./value-codec.ts";
@@ -84,6 +88,20 @@ export class SupplyClient {
   /** An attempt of a run, wherever the gateway places it. */
   attempt(init: RequestInit): Promise<Response> {
     return this.#supply.fetch(BASE + SUPPLY.attempt, init);
+  }
+
+  /** A run in another cell's shard, that a function starts with a value. */
+  async start(asked: RunStartAsked, input: unknown): Promise<RunReply> {
+    const init = { method: "POST", body: frame(asked, encodeValue(input)) };
+    const response = await this.#supply.fetch(BASE + SUPPLY.start, init);
+    const told: unknown = await response.json().catch(() => undefined);
+    if (response.ok) return { ok: true, value: told as RunTold };
+    const error = parseErrorData(told);
+    if (error) return { ok: false, error };
+    throw new IsolaError("INTERNAL", {
+      attempted: "start a run",
+      found: `status ${response.status}`,
+    });
   }
 
   /** What a callback says, signed. */

@@ -162,6 +162,7 @@ export {
   type ThrownData,
   type RunResult,
   type ScopeCallResult,
+  type ScopeStartResult,
   type PackForm,
   type Unpacked,
   type CallScope,
@@ -219,6 +220,7 @@ export {
   type RunQuestion,
   type RunReading,
   type RunStart,
+  type RunStartAsked,
   type RunTold,
   type WorkflowStart,
 } from "./run-call.ts";

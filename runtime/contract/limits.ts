@@ -192,6 +192,8 @@ export const WORKFLOW_LIMITS = {
   stepNameMaxCharacters: 300,
   /** Hook calls that go to the workflow's isolate as one; beyond, they go in several calls. */
   hooksPerCall: 1_000,
+  /** Runs that one attempt of a step may start by `callAsync`. Beyond: `QUOTA_EXCEEDED`. */
+  startsPerAttempt: 1_000,
   /** Callbacks under way in one shard, and of one namespace; beyond, they wait for one to end. */
   callbacksAtOnce: 64,
   callbacksAtOncePerNamespace: 16,

@@ -93,6 +93,17 @@ export interface RunStart {
   readonly key?: { readonly key: string; readonly digest: string };
   readonly callback?: RunCallback;
   readonly request: RunInputHead;
+  /** A function starts it and does not wait: its input is a value, whatever its function is. */
+  readonly byFunction?: {
+    /** The attempt that asks: it begins in the commit of that one's step, or never (G2). */
+    readonly attempt?: RunStepRef;
+  };
+}
+
+/** Head of the body of a start that a cell without the shard asks for; a value behind it. */
+export interface RunStartAsked {
+  readonly shard: number;
+  readonly start: RunStart;
 }
 
 /** What a shard says of a run; the octets behind it are the body of `output`. */
@@ -121,7 +132,7 @@ export interface RunAttempt {
   readonly attempt: number;
   readonly idempotencyKey: string;
   readonly request: RunInputHead;
-  /** A step of a workflow, or its definition and hooks: bodies are values. */
+  /** Whose attempt it is. Of a workflow, which then stands in the chain, bodies are values. */
   readonly step?: RunStepRef & {
     readonly chain: readonly string[];
     /** Milliseconds since the epoch; 0: none. */

@@ -85,6 +85,11 @@ export interface CallScope {
   canceled(): Promise<string>;
 }
 
+/** What the scope answers to `callAsync`. */
+export type ScopeStartResult =
+  | { readonly ok: true; readonly id: string }
+  | { readonly ok: false; readonly error: ErrorData };
+
 export interface ScopeCallOptions {
   readonly version?: number;
   readonly method?: string;

@@ -29,6 +29,8 @@ export const SUPPLY = {
   attempt: "/attempt",
   /** POST ?shard=&ns=: an `InstanceAsk` with its value, for a shard in another cell. */
   instance: "/instance",
+  /** POST `RunStartAsked`: a run that a function starts, in another cell's shard. */
+  start: "/start",
   /** POST `CallbackAsked` → `CallbackText`: what a callback says, signed. */
   callback: "/callback",
   /** POST JSON of `CallbackTold` → 204. */

@@ -107,7 +107,7 @@ async function otherTarget(
   route: FunctionRoute,
   { step, version }: RunAttempt,
 ): Promise<RouteTarget | undefined> {
-  if (!step) return pickTarget(route, state.random.fraction());
+  if (!step || step.chain.length === 0) return pickTarget(route, state.random.fraction());
   const { namespace, name } = route;
   return state.registry.read("versionTarget", { namespace, name, version });
 }

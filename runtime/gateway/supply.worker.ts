@@ -20,6 +20,7 @@ import { instancesFromCell } from "./instances-from-cell.worker.ts";
 import { reportBug } from "./report-bug.worker.ts";
 import { readBytes } from "./request-body.ts";
 import { attemptFromCell } from "./run-attempt.worker.ts";
+import { startFromCell } from "./start-from-cell.worker.ts";
 import type { Background, GatewayState } from "./state.worker.ts";
 import { storeFromCell } from "./store-from-cell.worker.ts";
 
@@ -50,6 +51,7 @@ export async function handleSupply(
     if (url.pathname === SUPPLY.attempt) {
       return await attemptFromCell(request, slot, state, background);
     }
+    if (url.pathname === SUPPLY.start) return await startFromCell(request, slot, state);
     if (url.pathname === SUPPLY.callback)
       return await composeCallback(request, slot, state, background);
     if (url.pathname === SUPPLY.calledBack) return await hearOfCallback(request, slot, state);

@@ -29,6 +29,11 @@ export interface CallOptions {
   readonly method?: string;
 }
 
+export interface StartOptions {
+  /** Version to run. @default by the traffic of the function, picked once */
+  readonly version?: number;
+}
+
 export interface Context {
   /** 32 hex digits; the `x-call-id` of the answer. */
   readonly callId: string;
@@ -63,6 +68,19 @@ export interface Context {
    * `CALL_LOOP`, `CALL_DEPTH`, `RATE_LIMITED`, `FUNCTION_QUARANTINED`, `CELL_LOST`.
    */
   call<Result = unknown>(name: string, input?: unknown, options?: CallOptions): Promise<Result>;
+  /**
+   * Starts a run of another function of the same namespace and does not wait for it. Outside of a
+   * run the id is answered when the run is on disk. Within an attempt of a step the run begins when
+   * the step's result is recorded, and not if the attempt fails; a step that is tried again starts
+   * the same run.
+   *
+   * @param name function name, of a plain function or a workflow.
+   * @param input any value; an HTTP function gets it as a JSON body of a POST.
+   * @returns the run's id: `GET /runs/<id>` answers its result.
+   * @throws Error with `code` of the catalogue: `FUNCTION_NOT_FOUND`, `QUEUE_FULL`, `DISK_FULL`,
+   * `ATTEMPT_ENDED`, `QUOTA_EXCEEDED`; `CONFLICT` in the code of a workflow, which is repeated.
+   */
+  callAsync(name: string, input?: unknown, options?: StartOptions): Promise<string>;
   /** Keeps the call's isolate busy until `promise` settles, after the answer has left. */
   waitUntil(promise: Promise<unknown>): void;
 }

@@ -5,7 +5,7 @@
 export { errorCode } from "./error-code.ts";
 export { flow } from "../../workflow/builder/index.ts";
 export { type DataStore, type StateStore, dataStore, stateStore } from "./faas-flow.ts";
-export type { CallOptions, Context, Log, TraceInfo } from "./context.ts";
+export type { CallOptions, Context, Log, StartOptions, TraceInfo } from "./context.ts";
 export type {
   LockOptions,
   StoreBucket,

@@ -30,7 +30,7 @@ export interface CoordinatorWorldOptions {
   readonly seed?: number;
   readonly crashes?: readonly CrashAt[];
   /** What attempts ask to be started; what memory alone knows a crash takes. */
-  readonly takeStarts?: (run: string, step: string, token: number) => readonly StartRequest[];
+  readonly takeStarts?: (run: string, step: string) => readonly StartRequest[];
   /** Answers a callback; undefined: never. */
   readonly receiver?: (run: string, attempt: number) => CallbackResult | undefined;
   readonly options?: ConstructorParameters<typeof Coordinator>[1];
@@ -208,7 +208,10 @@ export class CoordinatorWorld {
           encode: (value) => new Uint8Array(serialize(value)),
           decode: (bytes) => deserialize(bytes) as unknown,
         },
-        takeStarts: (run, step, token) => this.options.takeStarts?.(run.id, step, token) ?? [],
+        takeStarts: ({ id }, step, _token, isCommit) => {
+          const starts = this.options.takeStarts?.(id, step) ?? [];
+          return isCommit ? starts : [];
+        },
         outside: {
           describe: (_namespace, { workflow }) =>
             workflow in this.options.flows ? { form: "dag", ...this.#limit(workflow) } : undefined,

@@ -357,8 +357,8 @@ export class Coordinator {
         const { step, token } = effect;
         const [home, isCommit] = [this.#home(live), effect.do === "commitStore"];
         this.#seams.store.settle(home, step, token, isCommit);
-        const starts = this.#seams.takeStarts?.(home, step, token) ?? [];
-        if (isCommit) this.#next.push(...starts.map((start) => () => this.#startStaged(start)));
+        const starts = this.#seams.takeStarts?.(home, step, token, isCommit) ?? [];
+        this.#next.push(...starts.map((start) => () => this.#startStaged(start)));
         return;
       }
       case "startChild":

@@ -106,10 +106,15 @@ export interface CoordinatorSeams {
   readonly outside: Outside;
   readonly store: RunStore;
   /**
-   * Takes off the runs that an attempt has asked for. They begin in the commit of its step, or, if
+   * Takes off the runs that an attempt has asked for: they begin in the commit of its step, or, if
    * that does not complete, never (G2).
    */
-  readonly takeStarts?: (run: RunHome, step: string, token: number) => readonly StartRequest[];
+  readonly takeStarts?: (
+    run: RunHome,
+    step: string,
+    token: number,
+    isCommit: boolean,
+  ) => readonly StartRequest[];
   /** A run's history has grown; what is new is on disk with the next commit. */
   readonly noted?: (id: string) => void;
 }

@@ -49,6 +49,8 @@ export async function attemptCall(
     attempt: effect.attempt,
     idempotencyKey: effect.idempotencyKey,
     request,
+    // Bounded by the function's own timeout, from when it runs.
+    step: { run: run.id, step, token, epoch: run.epoch, call: "", chain: [], deadlineMs: 0 },
   };
   const placed = await placeByGateway(cell, attempt, body, signal);
   switch (placed.kind) {

@@ -8,13 +8,17 @@ import {
   type CallbackTold,
   IsolaError,
   type RunCallback,
+  type RunFound,
+  type RunTold,
   WORKFLOW_LIMITS,
   frame,
   parseErrorData,
+  toIsolaError,
   unframe,
 } from "../../contract/index.ts";
 import type { CallbackResult, CallbackStep, RunRef } from "../../../workflow/index.ts";
 import type { Cell } from "../cell.worker.ts";
+import { written } from "./run-endpoint.worker.ts";
 
 /** Between two questions to a gateway that is away. */
 const PAUSE_MS = 1_000;
@@ -49,6 +53,19 @@ export async function callBack(
   const { function: name } = content.asked.found;
   const told = { run: run.id, namespace: run.namespace, function: name };
   await cell.supply.calledBack({ ...told, ...becameOf(step, callback, result) });
+}
+
+/** A result as `/runs/<id>` shows it to whoever accepts anything. */
+export async function shownTo(
+  told: RunTold,
+): Promise<{ readonly found: RunFound; readonly body: Uint8Array }> {
+  try {
+    return await written(told, {});
+  } catch (thrown) {
+    const { result: _result, body: _body, ...found } = told;
+    const { code, parts } = toIsolaError(thrown, "show the result of a run");
+    return { found: { ...found, error: { code, message: parts.found } }, body: new Uint8Array(0) };
+  }
 }
 
 /** The address alone: what stands behind it may be a secret. */

@@ -132,7 +132,7 @@ function infoOf(coordinator: Coordinator, namespace: string, id: string): RunInf
 
 function show(coordinator: Coordinator, namespace: string, id: string): RunShown {
   const { summary, request, state } = coordinator.inspect(namespace, id);
-  const isCall = request.planned !== undefined;
+  const isCall = request.planned !== undefined && request.version === undefined;
   const input = isCall ? callInput(request.input) : shownHeld(request.input);
   const held = summary.ended?.output;
   const output = held && (isCall ? callOutput(held) : shownHeld(held));

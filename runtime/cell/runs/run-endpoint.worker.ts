@@ -71,7 +71,8 @@ export async function handleRun(
     const { head, body } = unframe(new Uint8Array(await request.arrayBuffer()));
     if (body.byteLength > RUN_BODY_MAX_BYTES) throw tooLarge(body.byteLength);
     const start = head as RunStart;
-    const { workflow } = start;
+    const { workflow, byFunction } = start;
+    if (byFunction) return await tell(await actor.startRun(start, decodeValue(body)), {});
     if (!workflow) return await tell(await actor.startRun(start, body), {});
     const isFromFunction = workflow.isFromFunction === true;
     const octets = body as Uint8Array<ArrayBuffer>;

@@ -133,14 +133,17 @@ export class RunJobs implements RunStore {
 
   /** The job as an attempt uses it. Errors: `ATTEMPT_ENDED`, `JOB_ENDED`, `STORE_FULL`. */
   session(job: RunName, { step, token, epoch }: StoreAttempt): Session {
-    const attempt = this.#attempts.get(job.id)?.get(keyOf({ step, token }));
-    const isItsOwn = attempt?.run.namespace === job.namespace && attempt.run.epoch === epoch;
-    if (!attempt || !isItsOwn) throw attemptEnded(job.id, step);
+    const attempt = this.#attemptOf(job, { step, token, epoch });
     const { run, isPure } = attempt;
     this.#make(run);
     const isStrict = run.durability === "step" && !isPure;
     attempt.session ??= this.#store.attempt(run.namespace, run.id, step, isStrict);
     return attempt.session;
+  }
+
+  /** Errors: `ATTEMPT_ENDED`. */
+  checkOpen(job: RunName, { step, token, epoch }: StoreAttempt): void {
+    this.#attemptOf(job, { step, token, epoch });
   }
 
   /**
@@ -227,6 +230,16 @@ export class RunJobs implements RunStore {
     }
     if (!found) throw this.#store.heldGone(namespace, job, key);
     return plainValue(found);
+  }
+
+  #attemptOf(
+    { id, namespace }: RunName,
+    { step, token, epoch }: Pick<StoreAttempt, "step" | "token" | "epoch">,
+  ): Attempt {
+    const attempt = this.#attempts.get(id)?.get(keyOf({ step, token }));
+    const isItsOwn = attempt?.run.namespace === namespace && attempt.run.epoch === epoch;
+    if (attempt && isItsOwn) return attempt;
+    throw attemptEnded(id, step);
   }
 
   #holderOf(attempt: Attempt): Session {

@@ -3,8 +3,8 @@
  *
  * R1 A run is answered when it is on disk (G1); from then on its attempts are made until it ends.
  * R2 Effects are carried out by a table of performers; each answers by a report (performers.ts).
- * R3 Of an asynchronous call each attempt has a store job of its own, as a call has: what a failed
- *    one put is gone.
+ * R3 Runs that an attempt starts are staged with it: they begin in the commit of its step, or never
+ *    (G2).
  */
 import {
   type InstanceAnswer,
@@ -38,7 +38,7 @@ import { warn } from "../stdout.worker.ts";
 import { decodeValue, encodeValue } from "../value-codec.ts";
 import { applyStep } from "./apply-step.worker.ts";
 import { type CallInput, type CallOutput, attemptCall } from "./async-call.worker.ts";
-import { type CallbackContent, callBack } from "./callbacks.worker.ts";
+import { type CallbackContent, callBack, shownTo } from "./callbacks.worker.ts";
 import { CodeSessions } from "./code-sessions.worker.ts";
 import { callHooks, planRun } from "./flow-driver.worker.ts";
 import { callsWithValues, heldResults, lossOf, withValues } from "./held-values.ts";
@@ -56,7 +56,8 @@ import { LineWaiters } from "./line-waiters.ts";
 import { type StartAgain, answerAsk } from "./run-admin.worker.ts";
 import { requestStep } from "./request-step.worker.ts";
 import type { RunJobs } from "./run-store.ts";
-import { callRequest, requestAgain, workflowRequest } from "./start-request.ts";
+import { StagedStarts } from "./staged-starts.ts";
+import { requestAgain, startRequest } from "./start-request.ts";
 import { askForWorkflow, describeWorkflow } from "./targets.worker.ts";
 import { type Ended, Waiters } from "./waiters.worker.ts";
 
@@ -87,6 +88,7 @@ export class Runs implements RunsDesk {
   /** Attempts under way. */
   readonly #attempts = new Map<string, AbortController>();
   readonly #waiters = new Waiters();
+  readonly #staged = new StagedStarts();
   #bytes = 0;
   readonly #lineWaiters = new LineWaiters();
 
@@ -122,6 +124,7 @@ export class Runs implements RunsDesk {
         perform: (run, request, effect) => this.#perform(run, request, effect),
       },
       store: jobs,
+      takeStarts: (run, step, token, isCommit) => this.#staged.take(run, step, token, isCommit),
       noted: (id) => this.#lineWaiters.noted(id),
     });
     jobs.sweep((id) => this.#coordinator.find(id) !== undefined);
@@ -138,18 +141,24 @@ export class Runs implements RunsDesk {
    * @param input octets of an asynchronous call, a value for a workflow.
    */
   async start(start: RunStart, input: unknown): Promise<RunTold> {
-    const { id, namespace, function: name, workflow, request } = start;
+    const { id, namespace, function: name, workflow, request, byFunction } = start;
     if (this.#attempts.size >= ATTEMPTS_MAX || this.#bytes >= BYTES_MAX) throw tooMany(name);
-    const given = workflow ? input : ({ request, body: input as Uint8Array } satisfies CallInput);
+    const isValue = workflow !== undefined || byFunction !== undefined;
+    const given = isValue ? input : ({ request, body: input as Uint8Array } satisfies CallInput);
     const isKnown = this.#coordinator.find(id) !== undefined;
     const home = { id, namespace, workflow: name, durability: "step", epoch: 0 } as const;
     // A start that is repeated finds its input held.
     const holding = isKnown ? undefined : await this.#jobs.holdInput(home, given);
     const held = holding?.held ?? { value: undefined };
     try {
-      const { value, position } = this.#coordinator.start(
-        workflow ? workflowRequest(start, workflow, held) : callRequest(start, held),
-      );
+      const asked = startRequest(start, held);
+      const { attempt } = byFunction ?? {};
+      if (attempt) {
+        this.#jobs.checkOpen({ id: attempt.run, namespace }, attempt);
+        this.#staged.stage(attempt, asked, holding);
+        return { id, namespace, function: name, status: "queued" };
+      }
+      const { value, position } = this.#coordinator.start(asked);
       if (value.isNew) holding?.keep();
       else holding?.drop();
       const { waitMs = 0 } = workflow ?? {};
@@ -299,6 +308,7 @@ export class Runs implements RunsDesk {
       parkCode: (run, _request, effect) => this.code.park(run, effect),
       ended: (run, _request, { ended }) => {
         this.code.ended(run);
+        this.#staged.forget(run.id);
         this.#waiters.ended(run.id, ended);
       },
       callback: (run, _request, effect) => void this.#callBack(run, effect.callback),
@@ -385,7 +395,7 @@ export class Runs implements RunsDesk {
   }
 
   async #callbackContent(id: string): Promise<CallbackContent> {
-    const { body = new Uint8Array(0), ...found } = await this.find(id, 0);
+    const { found, body } = await shownTo(await this.find(id, 0));
     const { startedAtMs = 0, endedAtMs = 0 } = this.#coordinator.find(id) ?? {};
     return { asked: { found, startedAtMs, endedAtMs }, body };
   }

@@ -10,8 +10,19 @@ import type { Held, RunRequest, StartRequest } from "../../../workflow/index.ts"
 /** Node of the one step that an asynchronous call is. */
 const NODE = "call";
 
+export function startRequest(start: RunStart, input: Held): StartRequest {
+  const { workflow, byFunction } = start;
+  if (workflow) return workflowRequest(start, workflow, input);
+  return byFunction ? valueRequest(start, input) : callRequest(start, input);
+}
+
+/** A run of one step, whose input is a value: what a function starts. */
+function valueRequest(start: RunStart, input: Held): StartRequest {
+  return { ...callRequest(start, input), version: start.version };
+}
+
 /** A run of one step: the request as it came is its input. */
-export function callRequest(start: RunStart, input: Held): StartRequest {
+function callRequest(start: RunStart, input: Held): StartRequest {
   const { function: name, version, retry } = start;
   const apply = { op: "apply" as const, function: name };
   return {
@@ -32,7 +43,7 @@ export function callRequest(start: RunStart, input: Held): StartRequest {
   };
 }
 
-export function workflowRequest(
+function workflowRequest(
   start: RunStart,
   { form, timeoutMs, chain }: WorkflowStart,
   input: Held,
@@ -74,7 +85,9 @@ export function requestAgain(request: RunRequest, run: string, target: RunTarget
   }
   if (planned || !form) {
     const pins = { [workflow]: { version, retry, timeoutMs: 0 } };
-    return { ...rest, ...(planned && { planned: { plan: planned.plan, pins } }) };
+    // What a function started has a version of its own, what came over HTTP that of its pin.
+    const own = rest.version === undefined ? {} : { version };
+    return { ...rest, ...own, ...(planned && { planned: { plan: planned.plan, pins } }) };
   }
   return { ...rest, form, version, ...(timeoutMs > 0 && { timeoutMs }) };
 }

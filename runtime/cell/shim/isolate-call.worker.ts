@@ -17,13 +17,21 @@ import {
   type PackForm,
   type ScopeCallOptions,
   type ScopeCallResult,
+  type ScopeStartResult,
   type ShimLine,
   type StoreTarget,
   type Unpacked,
   findUncloneable,
   parseTraceparent,
 } from "../../contract/index.ts";
-import type { CallOptions, Context, Log, StoreJob, TraceInfo } from "../../sdk/index.ts";
+import type {
+  CallOptions,
+  Context,
+  Log,
+  StartOptions,
+  StoreJob,
+  TraceInfo,
+} from "../../sdk/index.ts";
 import { formatConsole } from "../../telemetry/index.ts";
 import { crumbAlive, crumbBackground, crumbLine } from "./crumbs.worker.ts";
 import { withoutShim } from "./stack.worker.ts";
@@ -58,6 +66,13 @@ export interface ScopeStub {
     input: unknown,
     options: ScopeCallOptions,
   ): Promise<ScopeCallResult>;
+  /** A run of another function, that nobody waits for. */
+  callAsync(
+    callId: string,
+    name: string,
+    input: unknown,
+    options: ScopeCallOptions,
+  ): Promise<ScopeStartResult>;
   /** MessagePack; needs no call in flight either. */
   pack(value: unknown, form: PackForm): Promise<Uint8Array>;
   unpack(octets: Uint8Array, form: PackForm): Promise<Unpacked>;
@@ -184,6 +199,26 @@ export class IsolateCall implements Context {
     });
     if (result.ok) return result.value as Result;
     throw asNested(IsolaError.fromData(result.error));
+  }
+
+  async callAsync(name: string, input?: unknown, options: StartOptions = {}): Promise<string> {
+    const { version } = options;
+    const result = await this.#start(String(name), input, version === undefined ? {} : { version });
+    if (result.ok) return result.id;
+    throw asNested(IsolaError.fromData(result.error));
+  }
+
+  async #start(name: string, input: unknown, options: StartOptions): Promise<ScopeStartResult> {
+    const inside = currentCall.get();
+    if (inside !== undefined && inside !== this) return foreign(`start ${name}`);
+    const lost = findUncloneable(input);
+    if (lost) return noValue(name, `${lost.kind} at ${lost.path}`);
+    try {
+      return await this.#stub.callAsync(this.callId, name, input, options);
+    } catch (thrown) {
+      if (String(thrown).includes(TOO_LARGE)) return tooLarge(name);
+      throw thrown;
+    }
   }
 
   async #send(name: string, input: unknown, options: ScopeCallOptions): Promise<ScopeCallResult> {
@@ -360,7 +395,7 @@ function noValue(name: string, found: string): Refusal {
   });
 }
 
-function tooLarge(name: string): ScopeCallResult {
+function tooLarge(name: string): Refusal {
   return refusal("BODY_TOO_LARGE", {
     attempted: `call ${name}`,
     found: "an input that is larger",
