@@ -35,6 +35,29 @@ export default {
 };
 `;
 
+const WORKFLOW = `import { flow, type FunctionConfig } from "isola";
+import type hello from "./hello.ts";
+
+export const config = { timeoutMs: 60_000 } satisfies FunctionConfig;
+
+interface Guests {
+  names: string[];
+}
+
+// Greets everybody, some at once; a greeting that fails is tried again.
+export default flow<Guests>((dag) => {
+  const each = dag.forEachBranch("each", ({ names }: Guests) => names, {
+    concurrency: 4,
+    aggregator: (greetings) => Object.values(greetings),
+  });
+  each
+    .node<string>("greet")
+    .modify((name) => ({ name }))
+    .apply<typeof hello>("hello", { retry: { limit: 3, delayMs: 100 } })
+    .modify(({ greeting }) => greeting);
+});
+`;
+
 export const TEMPLATES: Readonly<Record<string, Template>> = {
   function: {
     summary: "a data function: plain values in and out",
@@ -44,10 +67,14 @@ export const TEMPLATES: Readonly<Record<string, Template>> = {
     summary: "an HTTP function: any Workers module",
     files: { "functions/hello.ts": HTTP },
   },
+  workflow: {
+    summary: "a workflow and a function that it calls",
+    files: { "functions/hello.ts": FUNCTION, "functions/welcome.ts": WORKFLOW },
+  },
 };
 
 /** Templates that a release to come brings. */
-export const FUTURE_TEMPLATES: readonly string[] = ["workflow", "code-workflow"];
+export const FUTURE_TEMPLATES: readonly string[] = ["code-workflow"];
 
 const TSCONFIG = `{
   "compilerOptions": {

@@ -86,7 +86,7 @@ describe("the command line", () => {
     [["invoke", "f", "--method", "GET", "--data", "1"], "method GET"],
     [["invoke", "f", "--data-file", "absent"], "no file absent"],
     [["deploy", "absent"], "no such file"],
-    [["init", "workflow"], "comes with workflows"],
+    [["init", "code-workflow"], "comes with workflows"],
     [["init", "nonsense"], "no such template"],
     [["secret", "put", "NAME"], "0 bytes"],
     [["namespace", "update", "team"], "nothing to change"],
