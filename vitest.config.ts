@@ -21,6 +21,10 @@ const results = process.env["VITEST_RESULTS"];
 const resultFile = `${results ?? ""}/${String(process.pid)}.json`;
 
 export default defineConfig({
+  // What functions import: the sources, not the build that the package exports.
+  resolve: {
+    alias: [{ find: /^isola$/, replacement: `${import.meta.dirname}/runtime/sdk/index.ts` }],
+  },
   test: {
     reporters: results ? ["default", ["json", { outputFile: resultFile }]] : ["default"],
     slowTestThreshold: 1_000,

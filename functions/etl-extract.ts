@@ -1,54 +1,39 @@
-/** Step 1 of the film pipeline: text → batches of records, and what no single record shows. */
-import type { FunctionConfig } from "isola";
-import {
-  type Batch,
-  NEWEST_YEAR,
-  type RawMovie,
-  type SourceFacts,
-  ratingKey,
-  titleOf,
-} from "./etl/records.ts";
-import { looksAlike } from "./etl/titles.ts";
-
-export const config = { auth: "internal", egress: "none" } satisfies FunctionConfig;
-
-const BATCH_RECORDS = 500;
-
-export interface Extracted {
-  readonly recordsIn: number;
-  readonly batches: readonly Batch[];
-  readonly facts: SourceFacts;
-}
-
-export default function extract(text: string): Extracted {
-  const parsed: unknown = JSON.parse(text);
-  if (!Array.isArray(parsed)) throw new TypeError("the source must be a JSON array of records");
-  const records = parsed as readonly RawMovie[];
-  const batches: Batch[] = [];
-  for (let offset = 0; offset < records.length; offset += BATCH_RECORDS) {
-    batches.push({ offset, records: records.slice(offset, offset + BATCH_RECORDS) });
-  }
-  const facts = { sharedRatings: sharedRatings(records), newestYear: NEWEST_YEAR };
-  return { recordsIn: records.length, batches, facts };
-}
-
 /**
- * Keys of ratings that several films of similar titles share: the source joined ratings by title,
- * so a film and its remake got the same rating from the same number of votes.
+ * Reads one batch from the source, a stream over HTTP, and puts it into the run's job. Its result
+ * is the checkpoint: where the next round goes on, also after a crash.
  */
-function sharedRatings(records: readonly RawMovie[]): readonly string[] {
-  const titlesByKey = new Map<string, string[]>();
-  for (const record of records) {
-    const key = typeof record === "object" && record !== null ? ratingKey(record) : undefined;
-    if (key === undefined) continue;
-    titlesByKey.set(key, [...(titlesByKey.get(key) ?? []), titleOf(record) ?? ""]);
-  }
-  return [...titlesByKey]
-    .filter(([, titles]) => titles.some((one, at) => titles.slice(0, at).some(alikeTo(one))))
-    .map(([key]) => key);
-}
+import type { Context, FunctionConfig } from "isola";
+import { keep, keyOf } from "./etl/parts.ts";
+import type { Checkpoint } from "./etl/records.ts";
+import { cutRecords } from "./etl/source.ts";
 
-const alikeTo =
-  (one: string) =>
-  (other: string): boolean =>
-    looksAlike(one, other);
+export const config = {
+  auth: "internal",
+  retry: { limit: 5, delayMs: 100 },
+} satisfies FunctionConfig;
+
+export default async function extract(before: Checkpoint, ctx: Context): Promise<Checkpoint> {
+  const { nextByte: fromByte, batches, batchRecords, source } = before;
+  const headers: Record<string, string> = { range: `bytes=${String(fromByte)}-` };
+  const response = await fetch(source, { headers });
+  const etag = response.headers.get("etag");
+  if (!response.ok) throw new Error(`${source} answered ${String(response.status)}`);
+  if (!response.body) throw new Error(`${source} answered nothing`);
+  // Batches of two states of a source, or of a source that always begins anew, would be wrong.
+  if (fromByte > 0 && (response.status !== 206 || etag !== before.etag)) {
+    throw new Error(`${source} is not what it was when the run began`);
+  }
+  const { records, nextByte, isEnd } = await cutRecords(response.body, fromByte, batchRecords);
+  if (records.length > 0) {
+    await keep(ctx, "raw", keyOf(batches), { offset: before.records, records });
+  }
+  ctx.log.info(`batch ${String(batches)}: ${String(records.length)} records`);
+  return {
+    ...before,
+    etag,
+    nextByte,
+    isEnd,
+    records: before.records + records.length,
+    batches: batches + (records.length > 0 ? 1 : 0),
+  };
+}

@@ -1,45 +1,21 @@
 /**
- * Step 5 of the film pipeline: films and sums → rows for the target.
- *
- * A film's key is its title and day, a group's its kind and name: loading twice equals loading
- * once. A key that comes twice in one run is reported, and the film with more votes stays.
+ * Loads a batch into the sink, with its rejects. The sink knows batches by their keys and films by
+ * title and day, so an attempt that is made again after a crash loads nothing twice. It may be
+ * away for a while: then the step is retried.
  */
-import type { FunctionConfig } from "isola";
-import type { Aggregates, GroupRow, LoadInput, Movie, Sums, Tables } from "./etl/records.ts";
+import type { Context, FunctionConfig } from "isola";
+import { type Part, kept, send } from "./etl/parts.ts";
+import type { Movie, Rejection } from "./etl/records.ts";
 
-export const config = { auth: "internal", egress: "none" } satisfies FunctionConfig;
+export const config = {
+  auth: "internal",
+  timeoutMs: 5_000,
+  retry: { limit: 8, delayMs: 100, backoff: "exponential" },
+} satisfies FunctionConfig;
 
-export default function load({ movies, aggregates }: LoadInput): Tables {
-  const byId = new Map<string, Movie>();
-  const duplicates: string[] = [];
-  for (const movie of movies) {
-    const known = byId.get(movie.id);
-    if (known) duplicates.push(movie.id);
-    if (!known || (movie.imdbVotes ?? 0) > (known.imdbVotes ?? 0)) byId.set(movie.id, movie);
-  }
-  return { movies: [...byId.values()], groups: groupRows(aggregates), duplicates };
-}
-
-function groupRows({ genres, decades }: Aggregates): readonly GroupRow[] {
-  return [
-    ...Object.entries(genres).map(([name, sums]) => groupRow("genre", name, sums)),
-    ...Object.entries(decades).map(([name, sums]) => groupRow("decade", name, sums)),
-  ].sort((a, b) => (a.kind + a.name < b.kind + b.name ? -1 : 1));
-}
-
-function groupRow(kind: GroupRow["kind"], name: string, sums: Sums): GroupRow {
-  return {
-    kind,
-    name,
-    films: sums.films,
-    budgetUsd: sums.budgetUsd,
-    grossUsd: sums.grossUsd,
-    returnRatio: rounded(sums.grossUsd / sums.budgetUsd, 100),
-    imdbMean: sums.imdbFilms === 0 ? null : rounded(sums.imdb / sums.imdbFilms, 10),
-    tomatoesMean: sums.tomatoesFilms === 0 ? null : rounded(sums.tomatoes / sums.tomatoesFilms, 10),
-  };
-}
-
-function rounded(value: number, parts: number): number {
-  return Math.round(value * parts) / parts;
+export default async function load({ key, sink }: Part, ctx: Context): Promise<number> {
+  const films = await kept<readonly Movie[]>(ctx, "films", key);
+  const rejected = await kept<readonly Rejection[]>(ctx, "rejected", key);
+  await send(`${sink}/batches/${key}`, { films, rejected });
+  return films.length;
 }

@@ -1,16 +1,31 @@
 /**
- * FizzBuzz composed of functions: `classify` names the branch, the branch answers.
+ * FizzBuzz as a workflow: `classify` names the branch, the condition takes it, the branch answers.
+ * The same by hand: `fizzbuzz-coordinator` and `fizzbuzz-merged`.
  *
  * Input: a number, or `{n}` as a query sends it.
  */
-import type { Context } from "isola";
+import { flow } from "isola";
 import type { Branch } from "./classify.ts";
 
-export default async function fizzbuzz(
-  input: number | string | { n: number | string },
-  ctx: Context,
-): Promise<string> {
+type Input = number | string | { readonly n: number | string };
+
+export default flow<Input>((dag, { input }) => {
   const n = Number(typeof input === "object" ? input.n : input);
-  const branch = await ctx.call<Branch>("classify", n);
-  return ctx.call<string>(branch, n);
-}
+  dag
+    .node("number")
+    .modify(() => n)
+    .apply<Branch>("classify");
+  const branches = dag.conditionalBranch(
+    "branch",
+    ["fizz-and-buzz", "fizz", "buzz", "number"],
+    (branch: Branch) => [branch],
+    { aggregator: (answers) => Object.values(answers)[0] },
+  );
+  for (const name of ["fizz-and-buzz", "fizz", "buzz", "number"] as const) {
+    branches[name]
+      .node("answer")
+      .modify(() => n)
+      .apply<string>(name);
+  }
+  dag.edge("number", "branch");
+});

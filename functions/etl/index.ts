@@ -1,63 +1,50 @@
 /**
- * The film pipeline, composed by hand: extract, then validate, clean and aggregate batch by
- * batch side by side, then merge and load. Records travel between the functions as values.
+ * The film pipeline, a workflow: extract batch by batch from a stream, survey all of them, then
+ * validate, clean, aggregate and load each, some side by side, then report.
  *
- * Input: the text of the source (`Content-Type: text/plain`). Result: an `EtlResult`.
+ * Records go through the run's job, not through values. What a step made is on disk before the
+ * next one begins: after a crash the run goes on from the last checkpoint and the batches that were
+ * under way. Input: an `EtlRequest`; result: an `EtlResult`.
  */
-import type { Context, FunctionConfig } from "isola";
-import type { Extracted } from "../etl-extract.ts";
-import {
-  type Aggregates,
-  type Batch,
-  CORRECTIONS,
-  type Cleaned,
-  type EtlResult,
-  REASONS,
-  type SourceFacts,
-  type Tables,
-  type Tally,
-  type Validated,
-} from "./records.ts";
+import { flow, type FunctionConfig } from "isola";
+import { type Part, keyOf } from "./parts.ts";
+import type { Checkpoint, EtlRequest } from "./records.ts";
 
-export const config = { timeoutMs: 60_000 } satisfies FunctionConfig;
+export const config = { timeoutMs: 300_000 } satisfies FunctionConfig;
 
-interface Part {
-  readonly validated: Validated;
-  readonly cleaned: Cleaned;
-  readonly sums: Aggregates;
+const BATCH_RECORDS = 500;
+const SIDE_BY_SIDE = 4;
+
+export default flow((dag) => {
+  dag.node<EtlRequest>("begin").modify(checkpointOf);
+  dag
+    .node<Checkpoint>("extract")
+    .apply<Checkpoint>("etl-extract")
+    .repeat(({ isEnd }) => !isEnd, { limit: 10_000 });
+  dag.node("survey").apply("etl-survey");
+  const batch = dag.forEachBranch("batches", partsOf, {
+    concurrency: SIDE_BY_SIDE,
+    aggregator: (loaded) => Object.keys(loaded).length,
+  });
+  batch
+    .node<Part>("batch")
+    .apply<Part>("etl-validate")
+    .apply<Part>("etl-clean")
+    .apply<Part>("etl-aggregate")
+    .apply<number>("etl-load");
+  dag.node("report").apply("etl-report");
+  dag.edge("begin", "extract");
+  dag.edge("extract", "survey");
+  dag.edge("survey", "batches");
+  dag.edge("survey", "report");
+  dag.edge("batches", "report", { execution: true });
+});
+
+function checkpointOf({ source, sink, batchRecords = BATCH_RECORDS }: EtlRequest): Checkpoint {
+  const start = { etag: null, nextByte: 0, records: 0, batches: 0, isEnd: false };
+  return { source, sink, batchRecords, ...start };
 }
 
-export default async function etl(text: unknown, ctx: Context): Promise<EtlResult> {
-  if (typeof text !== "string") throw new TypeError("send the source as text/plain");
-  const { recordsIn, batches, facts } = await ctx.call<Extracted>("etl-extract", text);
-  const parts = await Promise.all(batches.map((batch) => transform(batch, facts, ctx)));
-  const partials = parts.map(({ sums }) => sums);
-  const aggregates = await ctx.call<Aggregates>("etl-aggregate", { partials });
-  const movies = parts.flatMap(({ cleaned }) => cleaned.movies);
-  const tables = await ctx.call<Tables>("etl-load", { movies, aggregates });
-  const rejected = parts.flatMap(({ validated }) => validated.rejected);
-  const corrections = parts.flatMap(({ cleaned }) => cleaned.corrections);
-  return {
-    recordsIn,
-    batches: batches.length,
-    rejectedRecords: rejected.length,
-    rejectedBy: REASONS.map((name) => {
-      const all = rejected.filter(({ reasons }) => reasons.includes(name));
-      return { name, count: all.length, example: `#${all[0]?.position} ${all[0]?.title}` };
-    }).filter(isPresent),
-    correctedBy: CORRECTIONS.map((name) => {
-      const all = corrections.filter(({ kind }) => kind === name);
-      return { name, count: all.length, example: `${all[0]?.before} → ${all[0]?.after}` };
-    }).filter(isPresent),
-    tables,
-  };
+function partsOf({ batches, sink }: Checkpoint): readonly Part[] {
+  return Array.from({ length: batches }, (_, batch) => ({ key: keyOf(batch), sink }));
 }
-
-async function transform(batch: Batch, facts: SourceFacts, ctx: Context): Promise<Part> {
-  const validated = await ctx.call<Validated>("etl-validate", { batch, facts });
-  const cleaned = await ctx.call<Cleaned>("etl-clean", { records: validated.accepted, facts });
-  const sums = await ctx.call<Aggregates>("etl-aggregate", { movies: cleaned.movies });
-  return { validated, cleaned, sums };
-}
-
-const isPresent = ({ count }: Tally): boolean => count > 0;

@@ -22,9 +22,24 @@ export interface Batch {
   readonly records: readonly RawMovie[];
 }
 
-export interface ValidateInput {
-  readonly batch: Batch;
-  readonly facts: SourceFacts;
+/** What the pipeline is asked for. */
+export interface EtlRequest {
+  /** Where the records are: a JSON array over HTTP that can be read from any byte on. */
+  readonly source: string;
+  /** Where films, rejects and sums go. */
+  readonly sink: string;
+  /** @default 500 */
+  readonly batchRecords?: number;
+}
+
+/** How far the source has been read. */
+export interface Checkpoint extends Required<EtlRequest> {
+  /** Of the source, when it was opened first. */
+  readonly etag: string | null;
+  readonly nextByte: number;
+  readonly records: number;
+  readonly batches: number;
+  readonly isEnd: boolean;
 }
 
 export const REASONS = [
@@ -48,11 +63,6 @@ export interface Rejection {
 export interface Validated {
   readonly accepted: readonly RawMovie[];
   readonly rejected: readonly Rejection[];
-}
-
-export interface CleanInput {
-  readonly records: readonly RawMovie[];
-  readonly facts: SourceFacts;
 }
 
 /** A clean film. Money in US dollars, dates in ISO 8601, null where the source does not know. */
@@ -119,10 +129,6 @@ export interface Aggregates {
   readonly decades: Readonly<Record<string, Sums>>;
 }
 
-export type AggregateInput =
-  | { readonly movies: readonly Movie[] }
-  | { readonly partials: readonly Aggregates[] };
-
 export interface GroupRow {
   readonly kind: "genre" | "decade";
   readonly name: string;
@@ -133,18 +139,6 @@ export interface GroupRow {
   readonly returnRatio: number;
   readonly imdbMean: number | null;
   readonly tomatoesMean: number | null;
-}
-
-export interface LoadInput {
-  readonly movies: readonly Movie[];
-  readonly aggregates: Aggregates;
-}
-
-/** What the target takes: rows whose keys make loading them twice the same as once. */
-export interface Tables {
-  readonly movies: readonly Movie[];
-  readonly groups: readonly GroupRow[];
-  readonly duplicates: readonly string[];
 }
 
 export interface Tally {
@@ -160,7 +154,8 @@ export interface EtlResult {
   readonly rejectedRecords: number;
   readonly rejectedBy: readonly Tally[];
   readonly correctedBy: readonly Tally[];
-  readonly tables: Tables;
+  readonly films: number;
+  readonly groups: number;
 }
 
 /** The newest year in which the dataset was still collected. */

@@ -45,7 +45,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   store: { imports: ["runtime/contract"] },
   functions: { imports: ["runtime/sdk"], isOpen: true },
   // Starts a platform and talks to it as any user would; not a function.
-  "functions/demo/run.ts": { imports: ["runtime/client", "functions"] },
+  "functions/demo": { imports: ["runtime/client", "functions"], isOpen: true },
   bench: { imports: ["runtime/contract", "runtime/client", "bench/fixtures"] },
   // Deployed by the benchmarks: functions like any other.
   "bench/fixtures": { imports: ["runtime/sdk"] },
@@ -57,7 +57,7 @@ export const NODE_ROOMS: readonly string[] = [
   "runtime/backends",
   "runtime/host",
   "runtime/cli",
-  "functions/demo/run.ts",
+  "functions/demo",
   "bench",
   "test",
 ];

@@ -1,21 +1,49 @@
 /** The film pipeline over the whole real dataset, step by step, with its exact counts. */
 import { readFileSync } from "node:fs";
+import { array, assert, asyncProperty, integer, jsonValue } from "fast-check";
 import { describe, expect, it } from "vitest";
-import aggregate from "../../functions/etl-aggregate.ts";
-import clean from "../../functions/etl-clean.ts";
-import extract from "../../functions/etl-extract.ts";
-import load from "../../functions/etl-load.ts";
-import validate from "../../functions/etl-validate.ts";
-import type { Movie, RawMovie, Reason } from "../../functions/etl/records.ts";
+import { addUp, aggregate, groupRows } from "../../functions/etl/aggregate.ts";
+import { clean } from "../../functions/etl/clean.ts";
+import { cutRecords } from "../../functions/etl/source.ts";
+import { factsOf } from "../../functions/etl/survey.ts";
+import { validate } from "../../functions/etl/validate.ts";
+import type { Batch, Movie, RawMovie, Reason } from "../../functions/etl/records.ts";
 
 const source = readFileSync("node_modules/vega-datasets/data/movies.json", "utf8");
-const extracted = extract(source);
-const { facts } = extracted;
-const validated = extracted.batches.map((batch) => validate({ batch, facts }));
-const cleaned = validated.map(({ accepted }) => clean({ records: accepted, facts }));
+const batches = await batchesOf(new TextEncoder().encode(source));
+const facts = factsOf(batches.flatMap(({ records }) => records));
+const validated = batches.map((batch) => validate(batch));
+const cleaned = validated.map(({ accepted }) => clean(accepted, facts));
 const movies = cleaned.flatMap((part) => part.movies);
-const partials = cleaned.map((part) => aggregate({ movies: part.movies }));
-const tables = load({ movies, aggregates: aggregate({ partials }) });
+const partials = cleaned.map((part) => aggregate(part.movies));
+const groups = groupRows(addUp(partials));
+
+async function batchesOf(bytes: Uint8Array): Promise<Batch[]> {
+  const found: Batch[] = [];
+  for (let nextByte = 0, offset = 0, isEnd = false; !isEnd;) {
+    const part = await cutRecords(inChunks(bytes.subarray(nextByte), [65_536]), nextByte, 500);
+    const records = part.records as readonly RawMovie[];
+    if (records.length > 0) found.push({ offset, records });
+    offset += records.length;
+    ({ nextByte, isEnd } = part);
+  }
+  return found;
+}
+
+const cut = (text: string) => cutRecords(inChunks(new TextEncoder().encode(text), [3]), 0, 10);
+
+/** A stream of chunks of these sizes, over and over. */
+function inChunks(bytes: Uint8Array, sizes: readonly number[]): ReadableStream<Uint8Array> {
+  let [at, turn] = [0, 0];
+  return new ReadableStream({
+    pull(controller) {
+      const end = at + (sizes[turn % sizes.length] ?? 1);
+      if (at >= bytes.length) controller.close();
+      else controller.enqueue(bytes.slice(at, end));
+      [at, turn] = [end, turn + 1];
+    },
+  });
+}
 
 const countBy = (names: readonly string[]): Record<string, number> => {
   const counts: Record<string, number> = {};
@@ -35,31 +63,52 @@ const film: RawMovie = {
 
 const reasonsFor = (change: Readonly<Record<string, unknown>>): readonly Reason[] => {
   const batch = { offset: 0, records: [{ ...film, ...change }] };
-  return validate({ batch, facts }).rejected.flatMap(({ reasons }) => reasons);
+  return validate(batch).rejected.flatMap(({ reasons }) => reasons);
 };
 
 const cleanOne = (change: Readonly<Record<string, unknown>>): Movie | undefined =>
-  clean({ records: [{ ...film, ...change }], facts }).movies[0];
+  clean([{ ...film, ...change }], facts).movies[0];
 
-describe("extract", () => {
-  it("cuts the source into batches that keep every record", () => {
-    expect(extracted.recordsIn).toBe(3201);
-    expect(extracted.batches.map(({ records }) => records.length)).toEqual([
+describe("a batch cut from a stream", () => {
+  it("goes on behind the one before, and keeps every record", () => {
+    expect(batches.map(({ records }) => records.length)).toEqual([
       500, 500, 500, 500, 500, 500, 201,
     ]);
-    expect(extracted.batches.at(-1)?.offset).toBe(3000);
+    expect(batches.at(-1)?.offset).toBe(3000);
+    expect(batches.flatMap(({ records }) => records)).toEqual(JSON.parse(source));
   });
 
+  it("is the same wherever the stream is cut, and whatever the records are", async () => {
+    const anything = array(jsonValue(), { maxLength: 8 });
+    const sizes = array(integer({ min: 1, max: 9 }), { minLength: 1 });
+    await assert(
+      asyncProperty(anything, sizes, integer({ min: 1, max: 9 }), async (records, by, max) => {
+        const bytes = new TextEncoder().encode(JSON.stringify(records, null, by[0]));
+        const found: unknown[] = [];
+        for (let nextByte = 0, isEnd = false; !isEnd;) {
+          const part = await cutRecords(inChunks(bytes.subarray(nextByte), by), nextByte, max);
+          expect(part.records.length).toBeLessThanOrEqual(max);
+          found.push(...part.records);
+          ({ nextByte, isEnd } = part);
+        }
+        expect(found).toEqual(JSON.parse(JSON.stringify(records)));
+      }),
+    );
+  });
+
+  it("is refused of what is no list of records, or ends in the middle", async () => {
+    await expect(cut('{"a":1}')).rejects.toThrow(/array of records/);
+    await expect(cut("[1,,2]")).rejects.toThrow(SyntaxError);
+    await expect(cut('[{"a":1},{"b"')).rejects.toThrow(/ends after 9 bytes/);
+  });
+});
+
+describe("the survey", () => {
   it("finds the ratings that films of similar titles share", () => {
     expect(facts.sharedRatings).toHaveLength(30);
     expect(facts.sharedRatings).toContain("7.6/132720");
     // Hitman and Taxman: the same numbers by chance.
     expect(facts.sharedRatings).not.toContain("6.8/520");
-  });
-
-  it("refuses what is no list of records", () => {
-    expect(() => extract("{}")).toThrow(/array of records/);
-    expect(() => extract("[1,")).toThrow(SyntaxError);
   });
 });
 
@@ -106,7 +155,7 @@ describe("validate", () => {
 
   it("rejects what is no record at all", () => {
     const batch = { offset: 7, records: [null, 3, []] as unknown as readonly RawMovie[] };
-    const { rejected } = validate({ batch, facts });
+    const { rejected } = validate(batch);
     expect(rejected.map(({ position }) => position)).toEqual([7, 8, 9]);
     expect(rejected.every(({ reasons }) => reasons[0] === "not-a-record")).toBe(true);
   });
@@ -163,22 +212,21 @@ describe("clean", () => {
   });
 });
 
-describe("aggregate and load", () => {
+describe("aggregate", () => {
   it("keeps 3,014 films under as many keys", () => {
-    expect(tables.movies).toHaveLength(3014);
-    expect(new Set(tables.movies.map(({ id }) => id)).size).toBe(3014);
-    expect(tables.duplicates).toEqual([]);
+    expect(movies).toHaveLength(3014);
+    expect(new Set(movies.map(({ id }) => id)).size).toBe(3014);
   });
 
   it("counts every film once by genre and once by decade", () => {
     const total = (kind: string): number =>
-      tables.groups
+      groups
         .filter((row) => row.kind === kind)
         .map(({ films }) => films)
         .reduce((sum, films) => sum + films, 0);
     expect([total("genre"), total("decade")]).toEqual([3014, 3014]);
-    expect(tables.groups).toHaveLength(24);
-    expect(tables.groups.find(({ name }) => name === "western")).toEqual({
+    expect(groups).toHaveLength(24);
+    expect(groups.find(({ name }) => name === "western")).toEqual({
       kind: "genre",
       name: "western",
       films: 35,
@@ -191,17 +239,6 @@ describe("aggregate and load", () => {
   });
 
   it("adds the sums of batches up to those of the whole, in any order", () => {
-    const whole = load({ movies, aggregates: aggregate({ movies }) });
-    const reversed = load({ movies, aggregates: aggregate({ partials: partials.toReversed() }) });
-    expect(reversed.groups).toEqual(whole.groups);
-  });
-
-  it("reports a film that comes twice and keeps the one with more votes", () => {
-    const one = cleanOne({});
-    const other = cleanOne({ "IMDB Votes": 200 });
-    const both = [one, other].flatMap((movie) => movie ?? []);
-    const loaded = load({ movies: both, aggregates: aggregate({ movies: both }) });
-    expect(loaded.duplicates).toEqual(["film-2000-02-29"]);
-    expect(loaded.movies.map(({ imdbVotes }) => imdbVotes)).toEqual([200]);
+    expect(groupRows(addUp(partials.toReversed()))).toEqual(groupRows(aggregate(movies)));
   });
 });
