@@ -1,15 +1,19 @@
 /** `isola bench <suite>`: runs a suite, prints its tables, says whether the aims are met. */
 import { parseArgs } from "node:util";
 import { runCalls } from "./suites/calls.ts";
+import { FLOWS_FULL_RUN, FLOWS_QUICK_RUN } from "./suites/flow-options.ts";
+import { runFlows } from "./suites/flows.ts";
 import { FULL, QUICK } from "./suites/options.ts";
 import { STORE_FULL_RUN, STORE_QUICK_RUN } from "./suites/store-cases.ts";
 import { runStore } from "./suites/store.ts";
 
-const USAGE = `isola bench calls|store [--quick] [--json FILE]
+const USAGE = `isola bench calls|store|flows [--quick] [--json FILE]
 
   calls     cost of a call, start of an isolate, memory, number of functions,
             beside bare workerd; bench/METHOD.md says how
   store     put, get and hand over of intermediate data, beside Redis and an object store
+  flows     compositions of functions that survive failure, beside a bare prototype,
+            Restate and the Workflows engine that comes with workerd
   --quick   under a minute: trends, no figures to quote
   --json    raw records of everything that was measured, one JSON object a line
 
@@ -19,6 +23,8 @@ const SUITES = {
   calls: (isQuick: boolean, json?: string) => runCalls(isQuick ? QUICK : FULL, tell, json),
   store: (isQuick: boolean, json?: string) =>
     runStore(isQuick ? STORE_QUICK_RUN : STORE_FULL_RUN, tell, json),
+  flows: (isQuick: boolean, json?: string) =>
+    runFlows(isQuick ? FLOWS_QUICK_RUN : FLOWS_FULL_RUN, tell, json),
 } as const;
 
 type Suite = keyof typeof SUITES;

@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 /** One load on one target in one round. */
 export interface LoadRecord {
   readonly type: "load";
-  readonly phase: "calls" | "scale";
+  readonly phase: "calls" | "scale" | "fizzbuzz" | "creation" | "disk";
   readonly round: number;
   readonly target: string;
   readonly clients: number;
@@ -62,6 +62,50 @@ export interface BatchRecord {
   readonly octets: number;
 }
 
+/** Compositions of one size, one after the other. */
+export interface FlowRecord {
+  readonly type: "flow";
+  readonly composition: "chain" | "fan";
+  readonly round: number;
+  readonly target: string;
+  /** Steps of the chain, or width of the fan-out. */
+  readonly size: number;
+  /** Of one composition: the median of those of the round. */
+  readonly elapsedMs: number;
+  /** CPU time of one, of all processes together; in steps of 10 ms over all of the round. */
+  readonly cpuMs: number;
+  readonly wrong: number;
+}
+
+/** Octets of the platform's databases after so many runs had ended. */
+export interface DiskRecord {
+  readonly type: "disk";
+  readonly target: string;
+  readonly runs: number;
+  readonly bytes: number;
+}
+
+/** Memory of the cell while so many runs wait. */
+export interface WaitingRecord {
+  readonly type: "waiting";
+  readonly target: string;
+  readonly runs: number;
+  readonly anonymousBytes: number;
+}
+
+/** A cell was killed with runs in flight. Times count from the kill. */
+export interface RecoveryRecord {
+  readonly type: "recovery";
+  readonly round: number;
+  readonly runs: number;
+  /** Until there is a new process. */
+  readonly restartMs: number;
+  /** Until the first step of a run that was in flight began. */
+  readonly firstStepMs: number;
+  /** Runs that did not end with the right answer. */
+  readonly wrong: number;
+}
+
 /** The same target at the same moment, loaded by wrk. */
 export interface CrossCheckRecord {
   readonly type: "wrk";
@@ -82,6 +126,10 @@ export type BenchRecord =
   | MemoryRecord
   | EvictedRecord
   | BatchRecord
+  | FlowRecord
+  | DiskRecord
+  | WaitingRecord
+  | RecoveryRecord
   | CrossCheckRecord
   | NoteRecord;
 

@@ -4,18 +4,15 @@
  */
 import { execFileSync, spawn } from "node:child_process";
 import { writeFile } from "node:fs/promises";
-import { isBuiltin } from "node:module";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import { type BuildOptions, build } from "esbuild";
 import { Miniflare } from "miniflare";
 import { fixtureCode } from "./baselines.ts";
+import { bundleOf } from "./bundle.ts";
 import { deployCode, startIsola } from "./platform.ts";
 import { type ChildProgram, endWithUs, familyOf, freePort, startWorkerd } from "./processes.ts";
 
-const FIXTURES = fileURLToPath(new URL("./fixtures/", import.meta.url));
 const COMPATIBILITY_DATE = "2026-11-01";
 const REDIS_START_MS = 5_000;
 /** So much that the stream of 100 MB stays in memory, as the case says. */
@@ -27,42 +24,6 @@ export interface StoreTarget {
   /** Processes that run the function and keep the data. */
   readonly processes: () => readonly number[];
   readonly stop: () => Promise<void>;
-}
-
-const BUNDLE = {
-  bundle: true,
-  write: false,
-  format: "esm",
-  target: "es2024",
-  platform: "node",
-  conditions: ["workerd", "worker", "import"],
-  mainFields: ["module", "main"],
-  external: ["node:*", "cloudflare:*"],
-  minify: true,
-  metafile: true,
-  logLevel: "silent",
-} as const satisfies BuildOptions;
-
-/** One ES module. CommonJS in it that requires modules of Node gets them from imports. */
-async function bundleOf(fixture: string): Promise<string> {
-  const options = { ...BUNDLE, entryPoints: [join(FIXTURES, fixture)] };
-  const first = await build(options);
-  const imports = Object.values(first.metafile.outputs).flatMap((output) => output.imports);
-  const required = imports.filter(({ kind, path }) => kind === "require-call" && isBuiltin(path));
-  if (required.length === 0) return first.outputFiles[0]?.text ?? "";
-  const names = [...new Set(required.map(({ path }) => path))];
-  const lines = names.map(
-    (name, at) => `import * as node${at} from "node:${name.replace("node:", "")}";`,
-  );
-  const table = names.map((name, at) => `"${name}": node${at}.default ?? node${at}`);
-  const js = `${lines.join("")}
-const nodeModules = {${table.join(",")}};
-const require = (name) => {
-  if (name in nodeModules) return nodeModules[name];
-  throw Error(name);
-};`;
-  const second = await build({ ...options, banner: { js } });
-  return second.outputFiles[0]?.text ?? "";
 }
 
 export async function startStore(folder: string): Promise<StoreTarget> {

@@ -8,6 +8,8 @@ export interface Answer {
   readonly status: number;
   /** Status line and headers. */
   readonly head: string;
+  /** What came behind them. */
+  readonly text: () => string;
 }
 
 type Settle = (answer: Answer | Error) => void;
@@ -17,15 +19,15 @@ const LAST_CHUNK = Buffer.from("0\r\n\r\n");
 
 export class Connection {
   readonly #url: URL;
-  readonly #request: Buffer;
+  readonly #get: Buffer;
+  readonly #posts = new Map<string, Buffer>();
   #socket: Socket | undefined;
   #settle: Settle | undefined;
   #received: Buffer | undefined;
 
   constructor(url: string) {
     this.#url = new URL(url);
-    const path = this.#url.pathname + this.#url.search;
-    this.#request = Buffer.from(`GET ${path} HTTP/1.1\r\nhost: ${this.#url.host}\r\n\r\n`);
+    this.#get = Buffer.from(`GET ${this.#path()} HTTP/1.1\r\nhost: ${this.#url.host}\r\n\r\n`);
   }
 
   async open(): Promise<void> {
@@ -49,18 +51,41 @@ export class Connection {
     this.#socket?.destroy();
   }
 
-  /** Sends the request; `settle` is called once, with the answer or what went wrong. */
-  send(settle: Settle): void {
+  /**
+   * Sends the request; `settle` is called once, with the answer or what went wrong.
+   *
+   * @param json body of a POST. @default a GET
+   */
+  send(settle: Settle, json?: string): void {
     this.#settle = settle;
     this.#received = undefined;
-    this.#socket?.write(this.#request);
+    this.#socket?.write(json === undefined ? this.#get : this.#post(json));
   }
 
   /** One request and its answer. */
-  ask(): Promise<Answer> {
+  ask(json?: string): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      this.send((result) => (result instanceof Error ? reject(result) : resolve(result)));
+      const settle: Settle = (result) =>
+        result instanceof Error ? reject(result) : resolve(result);
+      this.send(settle, json);
     });
+  }
+
+  #path(): string {
+    return this.#url.pathname + this.#url.search;
+  }
+
+  /** The few requests that there are, each made once. */
+  #post(json: string): Buffer {
+    const known = this.#posts.get(json);
+    if (known) return known;
+    const made = Buffer.from(
+      `POST ${this.#path()} HTTP/1.1\r\nhost: ${this.#url.host}\r\n` +
+        `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(json)}\r\n\r\n` +
+        json,
+    );
+    this.#posts.set(json, made);
+    return made;
   }
 
   #finish(result: Answer | Error): void {
@@ -76,7 +101,22 @@ export class Connection {
     if (headEnd === -1) return;
     const head = data.toString("latin1", 0, headEnd);
     const status = Number(head.slice(9, 12));
-    if (isWhole(head, data, headEnd + HEAD_END.length, status)) this.#finish({ status, head });
+    const bodyAt = headEnd + HEAD_END.length;
+    if (!isWhole(head, data, bodyAt, status)) return;
+    this.#finish({ status, head, text: () => textOf(head, data.subarray(bodyAt)) });
+  }
+}
+
+/** Body of an answer that is there as a whole. */
+function textOf(head: string, body: Buffer): string {
+  if (!/\r\ntransfer-encoding: *chunked/i.test(head)) return body.toString();
+  const pieces: Buffer[] = [];
+  for (let at = 0; ;) {
+    const lineEnd = body.indexOf("\r\n", at);
+    const size = Number.parseInt(body.toString("latin1", at, lineEnd), 16);
+    if (!(size > 0)) return Buffer.concat(pieces).toString();
+    pieces.push(body.subarray(lineEnd + 2, lineEnd + 2 + size));
+    at = lineEnd + 2 + size + 2;
   }
 }
 

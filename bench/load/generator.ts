@@ -1,9 +1,9 @@
 /** The two kinds of load: closed loop (clients that wait) and open loop (arrivals that do not). */
 import { performance } from "node:perf_hooks";
 import { encodeIntoCompressedBase64 } from "hdr-histogram-js";
-import { Connection } from "./connection.ts";
+import { type Answer, Connection } from "./connection.ts";
 import { newHistogram, record } from "./histogram.ts";
-import type { ClosedLoop, LoadPlan, LoadReport, OpenLoop } from "./plan.ts";
+import type { Ask, ClosedLoop, LoadPlan, LoadReport, OpenLoop } from "./plan.ts";
 
 interface Counts {
   scheduled: number;
@@ -36,15 +36,22 @@ async function runClosed(plan: ClosedLoop, counts: Counts, histogram: Histogram)
   await Promise.all(connections.map((connection) => connection.open()));
   const endMs = performance.now() + plan.durationMs;
   await Promise.all(
-    connections.map((connection) => runClient(connection, endMs, counts, histogram)),
+    connections.map((connection) =>
+      runClient({ connection, endMs, asks: plan.asks }, counts, histogram),
+    ),
   );
   for (const connection of connections) connection.close();
 }
 
+interface Client {
+  readonly connection: Connection;
+  readonly endMs: number;
+  readonly asks: readonly Ask[] | undefined;
+}
+
 /** Callbacks, not promises, from answer to next request: the generator has to stay cheap. */
 function runClient(
-  connection: Connection,
-  endMs: number,
+  { connection, endMs, asks }: Client,
   counts: Counts,
   histogram: Histogram,
 ): Promise<void> {
@@ -55,17 +62,23 @@ function runClient(
         resolve();
         return;
       }
+      const ask = asks?.[counts.scheduled % asks.length];
       counts.scheduled += 1;
       connection.send((answer) => {
         record(histogram, performance.now() - sentMs);
-        if (answer instanceof Error || answer.status !== 200) counts.errors += 1;
-        else counts.ok += 1;
+        if (isRight(answer, ask)) counts.ok += 1;
+        else counts.errors += 1;
         if (connection.isOpen) next();
         else resolve();
-      });
+      }, ask?.body);
     };
     next();
   });
+}
+
+function isRight(answer: Answer | Error, ask: Ask | undefined): boolean {
+  if (answer instanceof Error || answer.status !== (ask?.status ?? 200)) return false;
+  return ask?.answer === undefined || answer.text() === ask.answer;
 }
 
 /** Splitmix32: arrivals repeat with their seed. */

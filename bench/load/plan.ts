@@ -1,11 +1,22 @@
 /** What a generator is asked to do, and what it says afterwards. */
 
+/** A request with a body, and the answer that it has to get, both JSON. */
+export interface Ask {
+  readonly body: string;
+  /** @default 200 */
+  readonly status?: number;
+  /** @default any */
+  readonly answer?: string;
+}
+
 export interface ClosedLoop {
   readonly kind: "closed";
   readonly url: string;
   /** Clients that each wait for their answer before they ask again. */
   readonly clients: number;
   readonly durationMs: number;
+  /** Posted in turn; another answer is an error. @default GETs, whatever a 200 says */
+  readonly asks?: readonly Ask[];
 }
 
 export interface OpenLoop {
