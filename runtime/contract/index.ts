@@ -250,6 +250,7 @@ export {
   type RunSignal,
   type RunStatusName,
   type RunStep,
+  type RunTally,
   type RunTarget,
   type ShownValue,
 } from "./run-admin.ts";

@@ -10,6 +10,7 @@ import {
 import { askHost } from "./ask-host.worker.ts";
 import { type AdminCall, type AdminRoute, items, json, noContent } from "./admin-route.worker.ts";
 import { gatewayOf } from "./gateway.worker.ts";
+import { countRuns } from "./run-meter.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
 
 /** A cell that does not answer a scrape by then is shown without its own figures. */
@@ -81,7 +82,7 @@ export async function metricsResponse(state: GatewayState): Promise<Response> {
     quarantined: targets.some((target) => target.quarantined),
   }));
   const { store } = gatewayOf(() => state.bindings);
-  const shards = await store.collect();
+  const [shards, runs] = await Promise.all([store.collect(), countRuns(state)]);
   const { inFlight, queued } = state.load();
   const text = state.hub.metricsText({
     version: settings.version,
@@ -92,6 +93,7 @@ export async function metricsResponse(state: GatewayState): Promise<Response> {
     processes: state.hostMetrics.processes,
     functions,
     shards,
+    runs,
     ...(state.exporter ? { spanExport: state.exporter.stats } : {}),
   });
   const headers = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };

@@ -21,4 +21,5 @@ export { Spreader, appendChange } from "./spreader.ts";
 export { handleCold } from "./cold-handler.ts";
 export { S3Bucket } from "./s3-bucket.ts";
 export { type Places, type ShardPage, formatCursor, mergePages, parseCursor } from "./run-pages.ts";
+export { RunLedger } from "./run-ledger.ts";
 export { StepList } from "./run-steps.ts";

@@ -76,6 +76,7 @@ export function renderMetrics(
   writeGateway(writer, gauges);
   writeCells(writer, gauges.cells);
   writeShards(writer, gauges);
+  writeRuns(writer, gauges.runs, functionSeriesMax);
   writeStore(writer, store, functionSeriesMax);
   writeProcesses(writer, gauges);
   writeTelemetry(writer, table, platform, spans);
@@ -227,6 +228,25 @@ function writeShards(writer: TextWriter, { shards }: MetricsGauges): void {
   writer.family("isola_shard_up", "gauge", "1 if the shard answers.");
   for (const { shard, isUp } of shards) {
     writer.sample("isola_shard_up", { shard }, isUp ? 1 : 0);
+  }
+}
+
+/** By namespace, workflow and status; beyond the bound those of fewest runs are left out. */
+function writeRuns(
+  writer: TextWriter,
+  { open, ended }: MetricsGauges["runs"],
+  seriesMax: number,
+): void {
+  const families = [
+    ["isola_runs", "gauge", "Runs that have not ended, by status.", open],
+    ["isola_runs_ended_total", "counter", "Runs that ended, by how they did.", ended],
+  ] as const;
+  for (const [name, kind, help, rows] of families) {
+    writer.family(name, kind, help);
+    const most = rows.toSorted((one, other) => other.count - one.count).slice(0, seriesMax);
+    for (const { namespace, workflow, status, count } of most) {
+      writer.sample(name, { namespace, workflow, status }, count);
+    }
   }
 }
 

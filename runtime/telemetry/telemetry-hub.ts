@@ -3,6 +3,7 @@
  * Everything is in memory and bounded; usage alone is handed on, to be kept by the registry.
  */
 import type {
+  RunTally,
   CallRecord,
   CallbackTold,
   CellInfo,
@@ -87,6 +88,8 @@ export interface MetricsGauges {
   readonly processes: HostMetrics["processes"];
   /** Shards of the store, and whether they answered. */
   readonly shards: readonly { readonly shard: number; readonly isUp: boolean }[];
+  /** Runs that are open now, and those that ended since the gateway began. */
+  readonly runs: { readonly open: readonly RunTally[]; readonly ended: readonly RunTally[] };
   /** Of the OTLP exporter, where there is one. */
   readonly spanExport?: ExportStats;
   /** Live functions. Any iterable: it is walked once. */

@@ -39,6 +39,10 @@ const EXPECTED: readonly (readonly [line: string, output: RegExp])[] = [
   ["greet.default.localhost", /Hello, Alan![^]*Hello, Barbara![^]*Hello, Grace!/],
   ["isola invoke crowd", /HELLO[^]*\["Hello, Ada!","Hello, Alan!"\]/],
   ["store create parts", /raw\/greet[^]*"pages": ?3[^]*"stored":true[^]*\{[^]*"value":2/],
+  [
+    "runs watch",
+    /run +completed[^]*greet v1[^]*apply greet +completed[^]*digraph[^]*Hello, Grace!/,
+  ],
   ["--traffic 10", /10 ?%[^]*greet/],
   ["secret put API_KEY", /"keyLength":21[^]*"keyLength":27/],
   ["--namespace shop", /OPEN[^]*shop/],

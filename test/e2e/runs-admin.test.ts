@@ -124,6 +124,17 @@ describe("a run", () => {
     expect(dot.headers.get("content-type")).toContain("graphviz");
   });
 
+  it("is counted by its function and status", async () => {
+    const id = await start("waiting", 1);
+    await inStatus(id, "waiting");
+    const labels = `namespace="default",workflow="waiting",status="waiting"`;
+    expect(await platform.client.metrics()).toContain(`isola_runs{${labels}} 1\n`);
+    await platform.client.runs.terminate(id);
+    const text = await platform.client.metrics();
+    expect(text).not.toContain(`isola_runs{${labels}}`);
+    expect(text).toMatch(/isola_runs_ended_total{[^}]+workflow="waiting",status="terminated"} 1\n/);
+  });
+
   it("of another namespace is none", async () => {
     const id = await start("add", { a: 1, b: 2 });
     await ended(id);

@@ -137,6 +137,7 @@ describe("a batch from a cell", () => {
       cells: [],
       processes: [],
       shards: [],
+      runs: { open: [], ended: [] },
       functions: [],
     });
     expect(text).toContain('gateway_function_invocation_started{function_name="hello.default"} 1');

@@ -20,6 +20,7 @@ function gauges(fields: Partial<MetricsGauges> = {}): MetricsGauges {
     cells: [],
     processes: [],
     shards: [],
+    runs: { open: [], ended: [] },
     functions: [],
     ...fields,
   };
@@ -70,6 +71,23 @@ describe("metrics", () => {
         expect(Object.keys(buckets)).toContain("+Inf");
       }),
     );
+  });
+
+  it("count runs by workflow and status, the most numerous first", () => {
+    const hub = newHub({ functionSeriesMax: 2 });
+    const namespace = "shop";
+    const runs = {
+      open: [{ namespace, workflow: "pay", status: "running", count: 3 } as const],
+      ended: [1, 2, 3].map(
+        (count) =>
+          ({ namespace, workflow: `w${String(count)}`, status: "completed", count }) as const,
+      ),
+    };
+    const text = hub.metricsText(gauges({ runs }));
+    const labels = 'namespace="shop",workflow="pay",status="running"';
+    expect(valueOf(text, `isola_runs{${labels}}`)).toBe(3);
+    const ended = familyOf(text, "isola_runs_ended_total")?.metrics ?? [];
+    expect(ended.map((metric) => metric.labels?.["workflow"])).toStrictEqual(["w3", "w2"]);
   });
 
   it("show cells, processes, verdicts, errors and the exporter", () => {

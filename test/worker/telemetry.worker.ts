@@ -105,6 +105,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
         cells: [],
         processes: [],
         shards: [],
+        runs: { open: [], ended: [] },
         functions: [],
       }),
     ),
