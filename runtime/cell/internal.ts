@@ -1,6 +1,8 @@
 /** For tests only: the pure parts of the cell. */
 export { CodeSteps, type StepSeams } from "./shim/code-steps.ts";
 export { IsolateLedger } from "./isolate-ledger.ts";
+export { callsWithValues, heldResults } from "./runs/held-values.ts";
+export { RunJobs } from "./runs/run-store.ts";
 export { DispatchQueue } from "./runs/dispatch-queue.ts";
 export { classifyRuntimeError } from "./runtime-error.ts";
 export { checkCall } from "./shard/check-call.ts";

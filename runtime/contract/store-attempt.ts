@@ -8,8 +8,8 @@ export interface StoreAttempt {
   /** Opening of the shard that made the attempt: tokens of another one are others. */
   readonly epoch: number;
   /**
-   * Call under the attempt: empty, the attempt itself; `2.1`, the first call of its second one. Each
-   * counts its immediate operations by itself, so that calls side by side may overtake one another.
+   * Call under the attempt: empty, the attempt itself; `2.1`, the first call of its second one.
+   * Each counts its immediate operations by itself: calls side by side may overtake one another.
    */
   readonly call: string;
 }

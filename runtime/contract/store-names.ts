@@ -10,7 +10,7 @@ import { toHex } from "./ids.ts";
 
 export const DEFAULT_BUCKET = "default";
 
-const JOB_ID = /^(0|[1-9]\d{0,3})-[0-9a-f]{32}(?:\.\d{1,9}){0,32}$/;
+const JOB_ID = /^(0|[1-9]\d{0,3})-[0-9a-f]{32}(?:\.\d{1,16}){0,32}$/;
 
 export function newJobId(shard: number, random: Random): string {
   return `${String(shard)}-${toHex(random.bytes(16))}`;

@@ -27,7 +27,7 @@ const codec: ValueCodec = {
 };
 
 /** One life of the actor, from an opening to a crash: afterwards nothing of it goes on. */
-class Life {
+export class Life {
   isOver = false;
   readonly #turns: () => number;
 
@@ -42,13 +42,13 @@ class Life {
   }
 }
 
-class BlockDisk {
+export class BlockDisk {
   readonly stored = new Map<string, { bytes: Uint8Array; epoch: number }>();
   written = 0;
 }
 
 /** Blocks as one life sees them; the disk below survives. */
-class MemoryBlocks implements Blocks {
+export class MemoryBlocks implements Blocks {
   readonly #disk: BlockDisk;
   readonly #delay: () => Promise<void>;
 

@@ -27,7 +27,7 @@ type StepCalled = Parameters<WorkflowWorld["report"]>[0] & { readonly type: "ste
 const RETRY: RetryPlan = { limit: 5, delayMs: 10, backoff: "exponential" };
 
 /** One run of the code; nothing of it goes on when it is over. */
-class Session implements StepApi {
+export class CodeSession implements StepApi {
   isOver = false;
   hasBegun = false;
   readonly id: number;
@@ -91,7 +91,7 @@ class Session implements StepApi {
 export class WorkflowCodeWorld extends WorkflowWorld {
   /** Replaced for the sessions that follow: a deploy. */
   code: Code;
-  #session: Session | undefined;
+  #session: CodeSession | undefined;
   /** Told one by one: what the code makes of one comes before the next, as it was at first. */
   #answers: (() => void)[] = [];
 
@@ -161,7 +161,7 @@ export class WorkflowCodeWorld extends WorkflowWorld {
 
   #start(id: number): void {
     if (this.#session) this.#session.isOver = true;
-    const session = new Session(id, (call) => {
+    const session = new CodeSession(id, (call) => {
       if (!session.isOver) this.report(call);
     });
     this.#session = session;
@@ -170,7 +170,7 @@ export class WorkflowCodeWorld extends WorkflowWorld {
     });
   }
 
-  async #run(session: Session): Promise<void> {
+  async #run(session: CodeSession): Promise<void> {
     session.hasBegun = true;
     const outcome = await this.code(session, this.options.input).then(
       (value) => ({ ok: true as const, output: { value } }),

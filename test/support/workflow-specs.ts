@@ -134,11 +134,12 @@ export class SpecMaker {
 }
 
 /** The workflow that a specification describes. */
-export function flowOf(spec: DagSpec, mends: boolean): Flow {
-  return flow((dag) => {
+export function flowOf(spec: DagSpec, mends: boolean, durability: "step" | "run" = "step"): Flow {
+  const define = (dag: Dag): void => {
     fill(dag, spec);
     if (mends) dag.onFailure(() => "mended");
-  });
+  };
+  return flow(define, { durability });
 }
 
 function fill(dag: InnerDag, spec: DagSpec): void {

@@ -1,6 +1,6 @@
-/** The store job of a run: made late, staged by attempt, ended with it, held values by reference. */
+/** The store job of a run: made late, staged by attempt, ended with it; values by reference. */
 import { describe, expect, it } from "vitest";
-import { RunJobs } from "../../runtime/cell/runs/run-store.ts";
+import { RunJobs } from "../../runtime/cell/internal.ts";
 import type { StoreAttempt } from "../../runtime/contract/index.ts";
 import type { RunHome } from "../../workflow/index.ts";
 import { NAMESPACE, StoreWorld, octets, refusal, text } from "../support/store-world.ts";
@@ -39,7 +39,7 @@ describe("the job of a run", () => {
     expect(attempt).toEqual({ step: "a/0", token: 1, epoch: 1, call: "" });
   });
 
-  it("shows what an attempt puts when its step has committed, and frees it at the end", async () => {
+  it("shows what an attempt puts when its step has committed, and frees it then", async () => {
     const { world, jobs } = opened();
     const session = jobs.session(RUN, jobs.attempted(RUN, place(1)));
     await session.put(B, "a", text("1"));
@@ -123,7 +123,7 @@ describe("the job of a run", () => {
     expect((await anew.increment(B, "n", { by: 2 })).value).toBe(2);
   });
 
-  it("writes to disk with the step, to memory only what a pure step says is for memory", async () => {
+  it("writes to disk with the step, to memory only what a pure step puts there", async () => {
     const { world, jobs } = opened();
     const plain = jobs.session(RUN, jobs.attempted(RUN, place(1)));
     const operation = { pure: true } as const;
@@ -206,7 +206,7 @@ describe("a value of a run", () => {
     expect(await new RunJobs(world.store).resolve(RUN, held)).toBe(LARGE);
   });
 
-  it("is kept beyond the job where it is the run's own, and lost with a reason elsewhere", async () => {
+  it("outlives the job where it is the run's own, else it is lost with a reason", async () => {
     const { world, jobs } = opened();
     const holding = await jobs.holdInput(RUN, LARGE);
     holding.keep();

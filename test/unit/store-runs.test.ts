@@ -39,7 +39,7 @@ describe("an attempt", () => {
     expect(await refusal(() => client.get(B, "lost"))).toBe("VALUE_LOST");
   });
 
-  it("counts the operations of calls under it by themselves, and forgets them with its own", async () => {
+  it("counts the operations of each call under it, and forgets them with its own", async () => {
     const world = opened();
     for (const attempt of [1, 2]) {
       const session = world.store.attempt(NAMESPACE, JOB, "a/0", true);

@@ -476,13 +476,29 @@ export class Coordinator {
     if (!live) return;
     const { code, form, plan } = live.run.state;
     // Nothing but its start is known: either nothing happened yet, or it begins anew (K4).
-    if (form === "dag" && !plan) this.#seams.store.beginAnew(this.#home(live));
+    if (form === "dag" && !plan) this.#beginAnew(live);
     for (const effect of live.run.recovery()) {
       if (effect.do !== "setTimer") this.#effect(live, effect);
     }
     if (code?.isLive === true) this.#apply(live, { type: "codeLost", session: code.session });
     const error = { name: "CellLost", message: "the cell died", code: "CELL_LOST" };
     this.#apply(live, { type: "interrupted", where: "cell", error });
+  }
+
+  /** What its former life put and invoked is none of its own any more (K4). */
+  #beginAnew(live: Live): void {
+    this.#seams.store.beginAnew(this.#home(live));
+    this.#apply(live, { type: "begunAnew", life: this.epoch });
+    // Ids of child runs are the parent's with a number behind it.
+    const [from, to] = [`${live.id}.`, `${live.id}/`];
+    for (const { number } of this.#seams.sql.all(STATEMENTS.runsBetween, from, to)) {
+      this.#next.push(() => {
+        const child = this.#open(number);
+        if (child && !child.run.state.ending && !child.run.state.ended) {
+          this.#apply(child, { type: "terminate", rollback: true });
+        }
+      });
+    }
   }
 
   #loaded(row: RunRow): Live | undefined {

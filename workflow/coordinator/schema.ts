@@ -185,6 +185,10 @@ export const STATEMENTS = {
     `SELECT number, namespace, workflow, status, dueAtMs, isBusy FROM workflowRuns
      WHERE endedAtMs IS NULL ORDER BY number`,
   ),
+  /** Open ones with an id in between. */
+  runsBetween: statement<[from: string, to: string], { number: number }>(
+    "SELECT number FROM workflowRuns WHERE id > ? AND id < ? AND endedAtMs IS NULL",
+  ),
   runsCounted: statement<
     [],
     { namespace: string; workflow: string; status: string; count: number }

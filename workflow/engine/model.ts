@@ -105,6 +105,11 @@ export type RunEvent =
   | (Happened & { readonly type: "planFailed"; readonly error: RunError })
   /** A queued run begins; `timeoutMs` counts from now. */
   | (Happened & { readonly type: "admitted"; readonly timeoutMs?: number })
+  /**
+   * The process died before the run was planned, or under durability `run`: what its former life
+   * began, under whatever token, is none of its own.
+   */
+  | (Happened & { readonly type: "begunAnew"; readonly life: number })
   | (Happened & AttemptRef & { readonly type: "settled"; readonly outcome: Outcome })
   | (Happened & {
       readonly type: "interrupted";

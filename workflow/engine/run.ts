@@ -25,6 +25,9 @@ import { Turn } from "./turn.ts";
 
 type EventOf<Type extends RunEvent["type"]> = RunEvent & { readonly type: Type };
 
+/** More than a run can use up: each attempt of each step takes one. */
+const TOKENS_PER_LIFE = 2 ** 32;
+
 export class Run implements StepOwner {
   readonly #turn: Turn;
   readonly #steps: Steps;
@@ -215,6 +218,9 @@ export class Run implements StepOwner {
         return this.#planned(event);
       case "admitted":
         return this.#admitted(event);
+      case "begunAnew":
+        if (!this.state.plan) this.state.tokens = event.life * TOKENS_PER_LIFE;
+        return undefined;
       case "planFailed":
         if (!this.state.plan) this.#ending.begin({ cause: "failed", error: event.error });
         return undefined;

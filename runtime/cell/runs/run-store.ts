@@ -51,8 +51,6 @@ interface Attempt {
   holder: Session | undefined;
 }
 
-/** Values up to here ride on calls, replies and rows of the journal. */
-export const INLINE_MAX_BYTES = STORE_LIMITS.inlineMaxBytes;
 /** The largest that can be handed to a function, or come from one. */
 const VALUE_MAX_BYTES = STORE_LIMITS.wholeMaxBytes - 64 * 1024;
 const INPUT_KEY = "input";
@@ -66,10 +64,13 @@ export class RunJobs implements RunStore {
   readonly #jobs = new Set<string>();
   /** Attempts that may write, by run, then by step and token. */
   readonly #attempts = new Map<string, Map<string, Attempt>>();
+  readonly #inlineMaxBytes: number;
   #made = 0;
 
-  constructor(store: Store) {
+  /** @param inlineMaxBytes beyond it a value is held by reference. */
+  constructor(store: Store, inlineMaxBytes: number = STORE_LIMITS.inlineMaxBytes) {
     this.#store = store;
+    this.#inlineMaxBytes = inlineMaxBytes;
     for (const { id } of store.runJobs()) this.#jobs.add(id);
   }
 
@@ -171,7 +172,7 @@ export class RunJobs implements RunStore {
    */
   async hold(run: RunHome, value: unknown, place?: AttemptPlace): Promise<Held> {
     const stored = storedOf(value);
-    if (!stored || stored.sizeBytes <= INLINE_MAX_BYTES) return { value };
+    if (!stored || stored.sizeBytes <= this.#inlineMaxBytes) return { value };
     const attempt = place && this.#attempts.get(run.id)?.get(keyOf(place));
     if (place && attempt?.run.epoch !== run.epoch) throw attemptEnded(run.id, place.step);
     this.#make(run);
@@ -185,7 +186,7 @@ export class RunJobs implements RunStore {
   /** Input of a run that is to start; it is kept as long as the run. Errors: as `hold`. */
   async holdInput(run: RunHome, value: unknown): Promise<Holding> {
     const stored = storedOf(value);
-    if (!stored || stored.sizeBytes <= INLINE_MAX_BYTES) {
+    if (!stored || stored.sizeBytes <= this.#inlineMaxBytes) {
       return { held: { value }, keep: () => undefined, drop: () => undefined };
     }
     const isNew = !this.#jobs.has(run.id);
