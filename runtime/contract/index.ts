@@ -276,7 +276,14 @@ export {
   type StoreUploadTarget,
 } from "./store-call.ts";
 export { type StoreAttempt, callUnder } from "./store-attempt.ts";
-export { DEFAULT_BUCKET, lockNameOf, newJobId, shardOfJob, slotOfShard } from "./store-names.ts";
+export {
+  DEFAULT_BUCKET,
+  homeShard,
+  lockNameOf,
+  newJobId,
+  shardOfJob,
+  slotOfShard,
+} from "./store-names.ts";
 export {
   SUPPLY,
   type ModuleKind,

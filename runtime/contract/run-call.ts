@@ -90,6 +90,8 @@ export interface RunStart {
     readonly delayMs: number;
     readonly backoff: "constant" | "linear" | "exponential";
   };
+  /** Runs that may be under way at once; 0: no bound. */
+  readonly concurrency: number;
   readonly key?: { readonly key: string; readonly digest: string };
   readonly callback?: RunCallback;
   readonly request: RunInputHead;

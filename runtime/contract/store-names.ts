@@ -22,6 +22,18 @@ export function shardOfJob(id: string): number | undefined {
   return match ? Number(match[1]) : undefined;
 }
 
+/**
+ * The shard that runs of a workflow with a limit start in: one shard knows how many there are. The
+ * FNV-1a hash of its name.
+ */
+export function homeShard(namespace: string, name: string, shards: number): number {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(`${namespace}/${name}`)) {
+    hash = Math.imul(hash ^ byte, 0x01000193);
+  }
+  return (hash >>> 0) % shards;
+}
+
 /** Slot of the shared cell that holds a shard. */
 export function slotOfShard(shard: number, sharedCells: number): number {
   return shard % sharedCells;

@@ -3,7 +3,8 @@
  * (INTERFACE §5, §6).
  *
  * 1. 202 is said when the run is on disk in its shard (G1); the id names the shard.
- * 2. A key always leads to the same shard, which alone decides whether it is known.
+ * 2. A key leads to one shard, which alone decides whether it is known; so does a workflow with a
+ *    limit, whose shard alone knows how many of its runs are under way.
  * 3. Who waits for a run sees one answer, whatever dies meanwhile: it is asked for again by its id.
  */
 import {
@@ -18,6 +19,7 @@ import {
   type RunStart,
   type WorkflowStart,
   frame,
+  homeShard,
   isWorkflow,
   newJobId,
   shardOfJob,
@@ -42,6 +44,12 @@ const FRAME_TYPE = "application/octet-stream";
 export interface RunAnswer {
   readonly found: RunFound;
   readonly body: Uint8Array;
+}
+
+/** What a run is of. */
+export interface RunOf {
+  readonly route: { readonly namespace: string; readonly name: string };
+  readonly target: RouteTarget;
 }
 
 /** Headers that are of the connection, not of the request. */
@@ -83,7 +91,7 @@ export async function beginRun(
   const body = await readBytes(request, limit);
   const head = headOf(request, call);
   const key = await keyOf(request, head, body);
-  const shard = await shardFor(state, key && `${namespace}/${name}/${key.key}`);
+  const shard = await shardFor(state, call, key?.key);
   const accept = request.headers.get("accept") ?? "";
   const start: RunStart = {
     id: newJobId(shard, state.random),
@@ -91,6 +99,7 @@ export async function beginRun(
     function: name,
     version: target.version,
     retry: target.retry,
+    concurrency: target.concurrency,
     ...(key && { key }),
     ...(callback && { callback }),
     request: head,
@@ -123,9 +132,9 @@ export async function sendStart(
   });
 }
 
-/** A shard that begins what has no key, and whose cell is up. */
-export async function newRunId(state: GatewayState): Promise<string> {
-  return newJobId(await shardFor(state, undefined), state.random);
+/** In a shard that begins what has no key. */
+export async function newRunId(state: GatewayState, of: RunOf): Promise<string> {
+  return newJobId(await shardFor(state, of, undefined), state.random);
 }
 
 /** What a shard says of a run. Errors: `RUN_NOT_FOUND`. */
@@ -213,11 +222,18 @@ async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
 }
 
-/** By the key, or any whose cell is up. */
-async function shardFor(state: GatewayState, key: string | undefined): Promise<number> {
+/** The home of a workflow with a limit; by the key; or any whose cell is up. */
+async function shardFor(
+  state: GatewayState,
+  { route, target }: RunOf,
+  key: string | undefined,
+): Promise<number> {
+  const { namespace, name } = route;
   const all = shardsOf(state);
+  if (target.concurrency > 0) return homeShard(namespace, name, all.length);
   if (key !== undefined) {
-    const digest = await sha256(frame(key, new Uint8Array(0)));
+    const said = `${namespace}/${name}/${key}`;
+    const digest = await sha256(frame(said, new Uint8Array(0)));
     return new DataView(digest.buffer as ArrayBuffer).getUint32(0) % all.length;
   }
   const up = all.filter((shard) => state.cells.isUp(slotOf(state, shard)));

@@ -52,11 +52,12 @@ export async function runForCell(
     ["traceparent", tp],
   ] as const;
   const start: RunStart = {
-    id: await newRunId(state),
+    id: await newRunId(state, { route: { namespace: ns, name: fn }, target }),
     namespace: ns,
     function: fn,
     version: target.version,
     retry: target.retry,
+    concurrency: target.concurrency,
     request: { method: "POST", url: "http://function/", prefix: "", headers },
     workflow: workflowStart(target, reading, chain),
   };

@@ -16,7 +16,7 @@ const TURN_MS = 0;
 
 interface Job {
   readonly workMs: number;
-  readonly then: () => void;
+  readonly act: () => void;
 }
 
 /** The thread: what is ready, in order; what is to come, by time. */
@@ -25,8 +25,8 @@ class Thread {
   readonly #ready: Job[] = [];
   #later: { readonly atMs: number; readonly run: () => void }[] = [];
 
-  ready(workMs: number, then: () => void): void {
-    this.#ready.push({ workMs, then });
+  ready(workMs: number, act: () => void): void {
+    this.#ready.push({ workMs, act });
   }
 
   after(delayMs: number, run: () => void): void {
@@ -42,7 +42,7 @@ class Thread {
     const job = this.#ready.shift();
     if (job) {
       this.nowMs += job.workMs;
-      job.then();
+      job.act();
       return true;
     }
     if (this.#later.length === 0) return false;

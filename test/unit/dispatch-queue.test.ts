@@ -2,8 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { DispatchQueue } from "../../runtime/cell/internal.ts";
 
-const FIXED = { min: 8, max: 8, first: 8 };
-const MOVING = { min: 2, max: 64, first: 8 };
+const FIXED = { aloneMin: 8, sharedMin: 8, max: 8 };
+const MOVING = { aloneMin: 2, sharedMin: 2, max: 64 };
 
 function queueOf(sizes: Readonly<Record<string, number>>, bounds = FIXED): DispatchQueue<string> {
   const queue = new DispatchQueue<string>(bounds);
@@ -91,7 +91,7 @@ describe("the window", () => {
   });
 
   it("bears less lateness where namespaces share the thread", () => {
-    const alone = queueOf({ a: 1 }, { ...MOVING, first: 2 });
+    const alone = queueOf({ a: 1 }, MOVING);
     const shared = queueOf({ a: 1, b: 1 }, MOVING);
     for (let turn = 0; turn < 10; turn += 1) {
       for (const queue of [alone, shared]) queue.turn(5, 0);

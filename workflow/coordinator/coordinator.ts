@@ -288,7 +288,7 @@ export class Coordinator {
   }
 
   #begin(id: string, namespace: string, request: RunRequest): Live {
-    const { workflow, form, input, chain = [], timeoutMs, concurrency = 0 } = request;
+    const { workflow, form, input, chain = [], timeoutMs, concurrency } = request;
     const number = this.#table.next;
     const isQueued = this.#places.enter(namespace, workflow, number, concurrency);
     // A higher limit lets others go, too.

@@ -133,7 +133,10 @@ export interface RunRequest {
   readonly timeoutMs?: number;
   /** What its creator calls it; its id otherwise. */
   readonly instance?: string;
-  /** Runs of the workflow that may be under way at once; the others wait. Absent: no bound. */
+  /**
+   * Runs of the workflow that may be under way at once; the others wait. 0: no bound. Absent: as
+   * the last start said that knew.
+   */
   readonly concurrency?: number;
   readonly chain?: readonly string[];
   /** The run that invoked it. */

@@ -4,7 +4,7 @@
  * P1 Of a workflow with a limit at most so many runs are under way in this shard; a restart of a
  *    run that had ended takes a place without waiting for one.
  * P2 Who waits begins in the order of arrival, in the commit in which a place becomes free.
- * P3 The last start says the limit. A higher one, or none, lets go who waits.
+ * P3 The last start that knows the limit says it. A higher one, or none, lets go who waits.
  */
 import type { Sql } from "../../runtime/contract/index.ts";
 import { STATEMENTS } from "./schema.ts";
@@ -37,11 +37,16 @@ export class Places {
     else place.underWay += 1;
   }
 
-  /** A run starts, of a workflow with this limit; true if it has to wait. */
-  enter(namespace: string, workflow: string, run: number, limit: number): boolean {
+  /**
+   * A run starts; true if it has to wait.
+   *
+   * @param limit of its workflow; 0: none, undefined: who starts it does not know.
+   */
+  enter(namespace: string, workflow: string, run: number, limit: number | undefined): boolean {
     const place = this.#of(namespace, workflow);
-    this.#limit(place, limit);
-    const isQueued = limit > 0 && (place.underWay >= limit || place.waiting.size > 0);
+    if (limit !== undefined) this.#limit(place, limit);
+    const isFull = place.underWay >= place.limit || place.waiting.size > 0;
+    const isQueued = place.limit > 0 && isFull;
     this.known(namespace, workflow, run, isQueued);
     return isQueued;
   }

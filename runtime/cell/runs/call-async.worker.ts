@@ -17,6 +17,7 @@ import {
   type ScopeStartResult,
   callUnder,
   isWorkflow,
+  homeShard,
   newJobId,
   shardOfJob,
   toHex,
@@ -55,7 +56,8 @@ export async function callAsync(
     version: options.version,
   });
   const attempt = attemptOf(live);
-  const shard = (attempt && shardOfJob(attempt.run)) ?? anyShard(cell);
+  const shard =
+    (attempt && shardOfJob(attempt.run)) ?? shardFor(cell, namespace, String(name), target);
   const id = attempt
     ? `${String(shard)}-${await digestOf(live, attempt, ordinal)}`
     : newJobId(shard, cell.random);
@@ -70,7 +72,7 @@ export async function callAsync(
 function startOf(
   { tp, ns: namespace }: CallEnvelope,
   name: string,
-  { version, retry, form, timeoutMs }: RouteTarget,
+  { version, retry, form, timeoutMs, concurrency }: RouteTarget,
   { id, attempt }: { readonly id: string; readonly attempt: RunStepRef | undefined },
 ): RunStart {
   const url = `http://function/${name}`;
@@ -80,6 +82,7 @@ function startOf(
     function: name,
     version,
     retry,
+    concurrency,
     request: { method: "POST", url, prefix: "", headers: [["traceparent", tp]] },
     byFunction: { ...(attempt && { attempt }) },
     ...(isWorkflow(form) && { workflow: { form: toWorkflowForm(form), timeoutMs, chain: [] } }),
@@ -108,8 +111,15 @@ async function digestOf(
   return toHex(digest.subarray(0, ID_BYTES));
 }
 
-function anyShard({ bindings, random }: Cell): number {
+/** The home of a workflow with a limit; any of this cell otherwise. */
+function shardFor(
+  { bindings, random }: Cell,
+  namespace: string,
+  name: string,
+  { concurrency }: RouteTarget,
+): number {
   const { own, count } = bindings.shards;
+  if (concurrency > 0) return homeShard(namespace, name, count);
   const any = own[Math.floor(random.fraction() * own.length)];
   return any ?? Math.floor(random.fraction() * count);
 }

@@ -21,22 +21,23 @@ const MEMORY = 0.1;
 const GROWTH = 1.05;
 const SHRINKAGE = 0.9;
 /** What one that is alone begins in a turn, and the part of its share that one of several does. */
-const PER_TURN_ALONE = 8;
+const PER_TURN_ALONE = 64;
 const PER_TURN_SHARED = 1 / 8;
 
 interface WindowBounds {
-  readonly min: number;
+  /** At first, and at least: of one that is alone, and of several. */
+  readonly aloneMin: number;
+  readonly sharedMin: number;
   readonly max: number;
-  /** At first, of one that is alone; of several it is the least. */
-  readonly first: number;
 }
 
-const BOUNDS: WindowBounds = { min: 2, max: 1_024, first: 32 };
+const BOUNDS: WindowBounds = { aloneMin: 32, sharedMin: 2, max: 1_024 };
 
 interface Window {
   size: number;
   /** Mean lateness of turns. */
   lateMs: number;
+  readonly min: number;
   readonly borneMs: number;
 }
 
@@ -59,8 +60,9 @@ export class DispatchQueue<T> {
 
   constructor(bounds: WindowBounds = BOUNDS) {
     this.#bounds = bounds;
-    this.#alone = { size: bounds.first, lateMs: 0, borneMs: LATE_ALONE_MS };
-    this.#shared = { size: bounds.min, lateMs: 0, borneMs: LATE_SHARED_MS };
+    const { aloneMin, sharedMin } = bounds;
+    this.#alone = { size: aloneMin, lateMs: 0, min: aloneMin, borneMs: LATE_ALONE_MS };
+    this.#shared = { size: sharedMin, lateMs: 0, min: sharedMin, borneMs: LATE_SHARED_MS };
   }
 
   /** Attempts that wait. */
@@ -133,11 +135,11 @@ export class DispatchQueue<T> {
 
   /** A new turn, which came so much later than it was due (D2). */
   turn(lateMs: number, nowMs: number): void {
-    const { min, max } = this.#bounds;
+    const { max } = this.#bounds;
     const window = this.#windowOf(this.#active(nowMs));
     window.lateMs += (lateMs - window.lateMs) * MEMORY;
     const factor = window.lateMs > window.borneMs ? SHRINKAGE : GROWTH;
-    window.size = Math.min(Math.max(window.size * factor, min), max);
+    window.size = Math.min(Math.max(window.size * factor, window.min), max);
     for (const lane of this.#lanes.values()) lane.begun = 0;
     this.#isHeld = false;
   }

@@ -37,6 +37,7 @@ import { ActorTimers } from "../shard/system-timers.worker.ts";
 import { warn } from "../stdout.worker.ts";
 import { decodeValue, encodeValue } from "../value-codec.ts";
 import { applyStep } from "./apply-step.worker.ts";
+import { Attempts, ROOM } from "./attempts.worker.ts";
 import { type CallInput, type CallOutput, attemptCall } from "./async-call.worker.ts";
 import { type CallbackContent, callBack, shownTo } from "./callbacks.worker.ts";
 import { CodeSessions } from "./code-sessions.worker.ts";
@@ -45,7 +46,6 @@ import { callsWithValues, heldResults, lossOf, withValues } from "./held-values.
 import type {
   Attempter,
   Attempters,
-  Dispatch,
   EffectOf,
   Performer,
   Performers,
@@ -72,24 +72,17 @@ interface ToldRun {
   readonly ended?: Ended;
 }
 
-/** Attempts under way, and the octets of their requests; beyond, runs are refused (G8). */
-const ATTEMPTS_MAX = 2_000;
-const BYTES_MAX = 64 * 1024 * 1024;
-
 export class Runs implements RunsDesk {
   readonly #log: CommitLog;
   readonly #jobs: RunJobs;
   readonly #coordinator: Coordinator;
   readonly #fail: (reason: unknown) => void;
   readonly #performers: Performers;
-  readonly #attempters: Attempters;
+  readonly #attempts: Attempts;
   /** Sessions of workflows in code form. */
   readonly code: CodeSessions;
-  /** Attempts under way. */
-  readonly #attempts = new Map<string, AbortController>();
   readonly #waiters = new Waiters();
   readonly #staged = new StagedStarts();
-  #bytes = 0;
   readonly #lineWaiters = new LineWaiters();
 
   /** Opens synchronously. @param fail ends the actor. */
@@ -99,15 +92,7 @@ export class Runs implements RunsDesk {
     this.#fail = fail;
     this.code = this.#makeSessions();
     this.#performers = this.#makePerformers();
-    this.#attempters = {
-      apply: (run, request, effect, signal) =>
-        request.version === undefined
-          ? attemptCall(run, effect, signal)
-          : applyStep(run, request, effect, signal),
-      request: requestStep,
-      do: this.code.attempt,
-      rollback: this.code.attempt,
-    };
+    this.#attempts = this.#makeAttempts();
     const timers = new ActorTimers(
       () => systemClock.now(),
       () => this.#guarded(() => this.#coordinator.wake()),
@@ -142,7 +127,7 @@ export class Runs implements RunsDesk {
    */
   async start(start: RunStart, input: unknown): Promise<RunTold> {
     const { id, namespace, function: name, workflow, request, byFunction } = start;
-    if (this.#attempts.size >= ATTEMPTS_MAX || this.#bytes >= BYTES_MAX) throw tooMany(name);
+    if (!this.#attempts.hasRoom(namespace)) throw tooMany(name);
     const isValue = workflow !== undefined || byFunction !== undefined;
     const given = isValue ? input : ({ request, body: input as Uint8Array } satisfies CallInput);
     const isKnown = this.#coordinator.find(id) !== undefined;
@@ -296,13 +281,33 @@ export class Runs implements RunsDesk {
     });
   }
 
+  #makeAttempts(): Attempts {
+    const attempters: Attempters = {
+      apply: (run, request, effect, signal) =>
+        request.version === undefined
+          ? attemptCall(run, effect, signal)
+          : applyStep(run, request, effect, signal),
+      request: requestStep,
+      do: this.code.attempt,
+      rollback: this.code.attempt,
+    };
+    return new Attempts({
+      report: (run, report) => this.report(run, report),
+      attempter: (op) => {
+        const attempter = attempters[op] as Attempter | undefined;
+        return attempter && withValues(this.#jobs, attempter);
+      },
+      begins: (run, effect) => this.#jobs.attempted(run, effect),
+    });
+  }
+
   #makePerformers(): Performers {
     return {
       plan: (run, request) => void this.#plan(run, request),
       hooks: (run, request, effect) => void this.#callHooks(run, request, effect),
       describeChild: (run, _request, effect) => void this.#describeChild(run, effect.child),
-      dispatch: (run, request, effect) => void this.#attempt(run, request, effect),
-      cancel: (run, _request, effect) => this.#attempts.get(keyOf(run, effect))?.abort(),
+      dispatch: (run, request, effect) => this.#attempts.add(run, request, effect),
+      cancel: (run, _request, effect) => this.#attempts.cancel(run, effect),
       runCode: (run, request, effect) => this.code.run(run, request, effect),
       answerStep: (run, _request, effect) => this.code.answer(run, effect),
       parkCode: (run, _request, effect) => this.code.park(run, effect),
@@ -358,23 +363,6 @@ export class Runs implements RunsDesk {
     this.#guarded(() => this.#coordinator.childDescribed(run, child, kind));
   }
 
-  async #attempt(run: RunHome, request: RunRequest, effect: Dispatch): Promise<void> {
-    const { op } = effect.operation;
-    const attempter = this.#attempters[op as keyof Attempters] as Attempter | undefined;
-    if (!attempter) return;
-    const key = keyOf(run, effect);
-    const controller = new AbortController();
-    const sizeBytes = sizeOf(effect);
-    this.#attempts.set(key, controller);
-    this.#bytes += sizeBytes;
-    this.#jobs.attempted(run, effect);
-    const attempt = withValues(this.#jobs, attempter);
-    const report = await attempt(run, request, effect, controller.signal);
-    this.#attempts.delete(key);
-    this.#bytes -= sizeBytes;
-    this.report(run, report);
-  }
-
   async #callBack(run: RunRef, callback: RunCallback): Promise<void> {
     const cell = currentCell();
     assert(cell !== undefined, "an actor lives in a cell");
@@ -409,20 +397,11 @@ export class Runs implements RunsDesk {
   }
 }
 
-function keyOf({ id }: RunRef, { step, token }: { step: string; token: number }): string {
-  return `${id} ${step} ${String(token)}`;
-}
-
-function sizeOf({ input }: Dispatch): number {
-  const body = "value" in input ? (input.value as Partial<CallInput> | undefined)?.body : undefined;
-  return body?.byteLength ?? 0;
-}
-
 function tooMany(name: string): IsolaError {
   return new IsolaError("QUEUE_FULL", {
     attempted: `call ${name} asynchronously`,
-    found: "as many runs under way as the shard takes",
-    required: `fewer than ${String(ATTEMPTS_MAX)} runs and ${String(BYTES_MAX)} bytes of requests`,
+    found: "as many runs of its namespace under way as the shard takes",
+    required: `fewer than ${String(ROOM.runs)} runs and ${String(ROOM.bytes)} bytes of requests`,
     retryAfterSeconds: 1,
   });
 }

@@ -92,12 +92,13 @@ export function requestAgain(request: RunRequest, run: string, target: RunTarget
   return { ...rest, form, version, ...(timeoutMs > 0 && { timeoutMs }) };
 }
 
-function common({ id, namespace, function: workflow, key, callback }: RunStart) {
+function common({ id, namespace, function: workflow, concurrency, key, callback }: RunStart) {
   return {
     id,
     namespace,
     workflow,
     revision: 0,
+    concurrency,
     ...(key && { key }),
     ...(callback && { callback }),
   };

@@ -80,11 +80,20 @@ export function describeWorkflow(
   namespace: string,
   { workflow: name, pin, version }: ChildEffect,
 ): WorkflowKind | "ask" | undefined {
+  const cell = currentCell();
   if (pin) {
     const { form, timeoutMs } = pin;
-    return form && { form, version: pin.version, ...(timeoutMs > 0 && { timeoutMs }) };
+    // Its limit is that of now, as of every start.
+    const live = cell && liveTarget(cell, { namespace, name, version: undefined });
+    return (
+      form && {
+        form,
+        version: pin.version,
+        ...(timeoutMs > 0 && { timeoutMs }),
+        ...(live && { concurrency: live.concurrency }),
+      }
+    );
   }
-  const cell = currentCell();
   const target = cell && liveTarget(cell, { namespace, name, version });
   return target ? kindOf(target) : "ask";
 }
@@ -105,7 +114,8 @@ export async function askForWorkflow(
   }
 }
 
-function kindOf({ form, version, timeoutMs }: RouteTarget): WorkflowKind | undefined {
+function kindOf(target: RouteTarget): WorkflowKind | undefined {
+  const { form, version, timeoutMs, concurrency } = target;
   if (!isWorkflow(form)) return undefined;
-  return { form: toWorkflowForm(form), version, ...(timeoutMs > 0 && { timeoutMs }) };
+  return { form: toWorkflowForm(form), version, concurrency, ...(timeoutMs > 0 && { timeoutMs }) };
 }

@@ -14,6 +14,7 @@ import {
   type RunResult,
   type RunStart,
   type RunTold,
+  homeShard,
   isErrorCode,
   newJobId,
 } from "../../contract/index.ts";
@@ -32,7 +33,7 @@ interface WorkflowCall {
 export async function startWorkflow(cell: Cell, call: WorkflowCall): Promise<RunResult> {
   const { envelope, target, input } = call;
   try {
-    const shard = shardHere(cell, envelope.id);
+    const shard = shardHere(cell, call);
     if (shard === undefined) {
       const request = { name: envelope.fn, input, options: {} };
       return { ...(await forwardCall(cell, envelope, target, request)), logs: [] };
@@ -57,6 +58,7 @@ function startOf(cell: Cell, shard: number, { envelope, target }: WorkflowCall):
     function: fn,
     version: v,
     retry: target.retry,
+    concurrency: target.concurrency,
     request: { method: "POST", url, prefix: "", headers: [["traceparent", envelope.tp]] },
     workflow: {
       form: toWorkflowForm(target.form),
@@ -97,8 +99,12 @@ function late(name: string, { id }: RunTold): IsolaError {
   });
 }
 
-/** The same shard for the same call. */
-function shardHere({ bindings }: Cell, callId: string): number | undefined {
-  const { own } = bindings.shards;
-  return own[Number.parseInt(callId.slice(0, 8), 16) % own.length];
+/** The same shard for the same call; of a workflow with a limit its home, if that is here. */
+function shardHere({ bindings }: Cell, { envelope, target }: WorkflowCall): number | undefined {
+  const { own, count } = bindings.shards;
+  if (target.concurrency > 0) {
+    const home = homeShard(envelope.ns, envelope.fn, count);
+    return own.includes(home) ? home : undefined;
+  }
+  return own[Number.parseInt(envelope.id.slice(0, 8), 16) % own.length];
 }

@@ -1,0 +1,91 @@
+/**
+ * Runs of a workflow with a limit: over all shards at most so many are under way, the others wait
+ * in their order, whatever dies meanwhile.
+ */
+import { describe, expect, it } from "vitest";
+import { killCell } from "../support/cells.ts";
+import { usePlatform } from "../support/platform.ts";
+import { until } from "../support/until.ts";
+
+const platform = usePlatform({ cells: 2 });
+
+/** Ends when an event says so. */
+const WAITER = `import { flow } from "isola";
+export default flow((dag) => { dag.node("a").waitForEvent("go").apply("echo"); });`;
+const ECHO = "export default (value) => value;";
+
+async function deployLimited(limit: number): Promise<void> {
+  const source = { main: "limited.ts", files: { "limited.ts": WAITER } };
+  await platform().deploy("limited", source, { concurrency: { limit } });
+}
+
+async function start(name: string, json: unknown): Promise<string> {
+  const answer = await platform().http.call(`/async-function/${name}`, { json });
+  expect(answer.status, answer.text).toBe(202);
+  return String(answer.headers["x-run-id"]);
+}
+
+async function statusOf(id: string): Promise<string> {
+  return (await platform().client.runs.show(id)).status;
+}
+
+async function statuses(ids: readonly string[]): Promise<string[]> {
+  return Promise.all(ids.map(statusOf));
+}
+
+async function open(name: string) {
+  const { items } = await platform().client.runs.list({ function: name });
+  return items.filter(({ endedAtMs }) => endedAtMs === undefined);
+}
+
+async function go(id: string): Promise<void> {
+  await platform().client.runs.signal(id, { type: "go", payload: 1 });
+}
+
+/** Waits for the run that is at this place. */
+async function reaches(id: string, status: string): Promise<void> {
+  await until(async () => (await statusOf(id).catch(() => "")) === status);
+}
+
+describe("a workflow with a limit", () => {
+  it("has so many runs under way over all shards; the oldest begins as one ends", async () => {
+    await platform().deploy("echo", ECHO);
+    await deployLimited(2);
+    const ids: string[] = [];
+    for (let at = 0; at < 6; at += 1) ids.push(await start("limited", at));
+    expect(new Set(ids.map((id) => id.split("-", 1)[0])).size).toBe(1);
+    await until(async () => (await statuses(ids)).filter((one) => one === "waiting").length === 2);
+    const four = ["queued", "queued", "queued", "queued"];
+    expect(await statuses(ids)).toEqual(["waiting", "waiting", ...four]);
+    await go(ids[1] ?? "");
+    await reaches(ids[2] ?? "", "waiting");
+    expect(await statuses(ids)).toEqual(["waiting", "completed", "waiting", ...four.slice(1)]);
+
+    const shard = Number(ids[0]?.split("-", 1)[0]);
+    await killCell(platform(), shard % 2);
+    await reaches(ids[0] ?? "", "waiting");
+    expect(await statuses(ids)).toEqual(["waiting", "completed", "waiting", ...four.slice(1)]);
+    for (const id of ids) await go(id).catch(() => undefined);
+    for (const id of ids) await reaches(id, "completed");
+  });
+
+  it("counts what functions call and what other workflows invoke", async () => {
+    await deployLimited(1);
+    await platform().deploy("caller", `export default async (n, ctx) => ctx.call("limited", n);`);
+    const parent = `import { flow } from "isola";
+export default flow((dag) => { dag.node("a").invoke("limited"); });`;
+    await platform().deploy("parent", { main: "p.ts", files: { "p.ts": parent } });
+    const calls = [0, 1].map((json) => platform().http.call("/function/caller", { json }));
+    const parents = [await start("parent", 2), await start("parent", 3)];
+    const children = parents.map((id) => `${id}.1`);
+    await until(async () => (await open("limited")).length === 4);
+    const states = (await open("limited")).map(({ status }) => status);
+    expect(states.filter((one) => one === "queued").length).toBeGreaterThan(0);
+    await until(async () => {
+      for (const { id } of await open("limited")) await go(id).catch(() => undefined);
+      return (await open("limited")).length === 0;
+    });
+    for (const id of [...parents, ...children]) await reaches(id, "completed");
+    for (const call of calls) expect((await call).json).toBe(1);
+  });
+});
