@@ -88,4 +88,24 @@ export default flow((dag) => { dag.node("a").invoke("limited"); });`;
     for (const id of [...parents, ...children]) await reaches(id, "completed");
     for (const call of calls) expect((await call).json).toBe(1);
   });
+
+  it("finds instances by their ids also when the limit came, or went, after them", async () => {
+    const operator = `export default { async fetch(request, env) {
+  const { create, get } = await request.json();
+  if (create) return new Response((await env.LIMITED.create({ id: create })).id);
+  return new Response((await (await env.LIMITED.get(get)).status()).status);
+} };`;
+    await platform().deploy("operator", operator, { workflows: { LIMITED: "limited" } });
+    const ask = async (json: object) =>
+      (await platform().http.call("/function/operator", { json })).text;
+    // Of several ids some are of the other shard.
+    const ids = ["a", "b", "c", "d", "e", "f"];
+    for (const [round, limit] of [0, 1, 0].entries()) {
+      await deployLimited(limit);
+      const names = ids.map((id) => `${id}${String(round)}`);
+      for (const create of names) expect(await ask({ create })).toBe(create);
+      await deployLimited(limit === 0 ? 1 : 0);
+      for (const get of names) expect(await ask({ get })).toMatch(/^(queued|running|waiting)$/);
+    }
+  });
 });

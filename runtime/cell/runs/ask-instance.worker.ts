@@ -11,6 +11,7 @@ import {
   type InstanceReply,
   IsolaError,
   isWorkflow,
+  homeShard,
   newJobId,
   shardOfJob,
   shardOfKey,
@@ -44,8 +45,8 @@ export async function askInstance(
   await cell.routing();
   const target = await targetOf(cell, { namespace, name: workflow, version: undefined });
   if (!isWorkflow(target.form)) throw noWorkflow(workflow, namespace);
-  const shard = await shardOf(cell, namespace, workflow, call);
   const { version, form, timeoutMs, concurrency } = target;
+  const [shard, other] = await shardsOf(cell, { namespace, workflow, concurrency, call });
   const ask: InstanceAsk = {
     namespace,
     workflow,
@@ -56,25 +57,43 @@ export async function askInstance(
     timeoutMs,
     concurrency,
   };
+  const reply = await askShard(cell, shard, ask, value);
+  if (reply.ok || other === undefined || reply.error.code !== "RUN_NOT_FOUND") return reply;
+  return askShard(cell, other, { ...ask, run: newJobId(other, cell.random) }, value);
+}
+
+function askShard(
+  cell: Cell,
+  shard: number,
+  ask: InstanceAsk,
+  value: unknown,
+): Promise<InstanceReply> {
   const { shards } = cell.bindings;
   if (shards.own.includes(shard)) return shards.actor(shard).instance(ask, value);
   return cell.supply.instance(shard, ask, value);
 }
 
-async function shardOf(
+/** Where it is, and where it is if the workflow had a limit, or had none, when it was created. */
+async function shardsOf(
   { bindings, random }: Cell,
-  namespace: string,
-  workflow: string,
-  call: InstanceCall,
-): Promise<number> {
+  {
+    namespace,
+    workflow,
+    concurrency,
+    call,
+  }: Pick<InstanceAsk, "namespace" | "workflow" | "concurrency" | "call">,
+): Promise<readonly [shard: number, other?: number]> {
   const { count, own } = bindings.shards;
+  const home = homeShard(namespace, workflow, count);
   if (call.id !== undefined) {
     const known = shardOfJob(call.id);
-    if (known !== undefined && known < count) return known;
-    return shardOfKey(count, namespace, workflow, call.id);
+    if (known !== undefined && known < count) return [known];
+    const byKey = await shardOfKey(count, namespace, workflow, call.id);
+    return concurrency > 0 ? [home, byKey] : [byKey, home];
   }
+  if (concurrency > 0) return [home];
   const any = Math.floor(random.fraction() * Math.max(own.length, 1));
-  return own[any] ?? Math.floor(random.fraction() * count);
+  return [own[any] ?? Math.floor(random.fraction() * count)];
 }
 
 function checked(asked: unknown): InstanceQuestion {
