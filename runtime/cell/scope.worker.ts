@@ -17,6 +17,7 @@ import {
   type PackForm,
   type ScopeCallOptions,
   type ScopeCallResult,
+  type ScopeStartOptions,
   type ScopeStartResult,
   type ShimLine,
   type StoreResult,
@@ -102,7 +103,7 @@ export class Scope extends WorkerEntrypoint<unknown, ScopeProps> {
     callId: unknown,
     name: unknown,
     input: unknown,
-    options: ScopeCallOptions,
+    options: ScopeStartOptions,
   ): Promise<ScopeStartResult> {
     try {
       const { cell, live } = this.#find(callId);

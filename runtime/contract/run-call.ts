@@ -99,6 +99,8 @@ export interface RunStart {
   readonly byFunction?: {
     /** The attempt that asks: it begins in the commit of that one's step, or never (G2). */
     readonly attempt?: RunStepRef;
+    /** The same, of a workflow in code form: a step that its session is at. */
+    readonly session?: { readonly call: string; readonly step: string; readonly token: number };
   };
 }
 

@@ -90,6 +90,22 @@ export type ScopeStartResult =
   | { readonly ok: true; readonly id: string }
   | { readonly ok: false; readonly error: ErrorData };
 
+/** How a run is started by `callAsync`. */
+export interface ScopeStartOptions {
+  readonly version?: number;
+  /** In the code of a workflow: the attempt of a step that starts it. */
+  readonly under?: ScopeStep;
+}
+
+export interface ScopeStep {
+  readonly step: string;
+  readonly token: number;
+  /** The attempt's idempotency key. */
+  readonly key: string;
+  /** Which start of the attempt it is. */
+  readonly ordinal: number;
+}
+
 export interface ScopeCallOptions {
   readonly version?: number;
   readonly method?: string;

@@ -51,6 +51,23 @@ export default flow((dag) => {
   dag.node("start").apply("flaky", { retry: { limit: 2, delayMs: 10, backoff: "constant" } });
 });`;
 
+/** Starts runs in a step that fails twice; outside of a step nothing is started. */
+const CODE = `import { WorkflowEntrypoint } from "cloudflare:workers";
+export default class extends WorkflowEntrypoint {
+  async run({ payload: { tag } }, step) {
+    const refused = await this.env.ISOLA.callAsync("echo", { tag }).catch(({ code }) => code);
+    const retries = { limit: 3, delay: 10, backoff: "constant" };
+    const ids = await step.do("start", { retries }, async ({ attempt }) => {
+      const first = await this.env.ISOLA.callAsync("echo", { tag, attempt });
+      const second = await this.env.ISOLA.callAsync("add", { a: attempt, b: 0 });
+      if (attempt < 3) throw new Error("attempt " + attempt);
+      return { first, second };
+    });
+    await step.sleep("wait", 100);
+    return { refused, ...ids };
+  }
+}`;
+
 const platform = usePlatform({ cells: 2 });
 
 beforeAll(async () => {
@@ -63,6 +80,7 @@ beforeAll(async () => {
   await platform().deploy("slow-starter", SLOW_STARTER);
   await platform().deploy("late", LATE);
   await platform().deploy("many", MANY);
+  await platform().deploy("starting-code", { main: "code.ts", files: { "code.ts": CODE } });
   await platform().deploy("starting-flow", { main: "flow.ts", files: { "flow.ts": FLOW } });
 }, 60_000);
 
@@ -175,6 +193,16 @@ describe("callAsync within a run", () => {
       expect(ids).toHaveLength(2);
     },
   );
+
+  it("of a workflow in code begins with the commit of the step that it stands in", async () => {
+    const answer = await resultOf(await started("starting-code", { tag: "code" }));
+    expect(answer.status, answer.text).toBe(200);
+    const { refused, first, second } = answer.json as Record<string, string>;
+    expect(refused).toBe("CONFLICT");
+    expect((await resultOf(first)).json).toMatchObject({ value: { tag: "code", attempt: 3 } });
+    expect((await resultOf(second)).json).toEqual({ sum: 3 });
+    expect((await echoes("code")).map(({ id }) => id)).toEqual([first]);
+  });
 
   it("does not begin if the step fails for good", async () => {
     const answer = await resultOf(await started("flaky", { wanted: 9, tag: "never" }));

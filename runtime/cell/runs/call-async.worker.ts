@@ -13,8 +13,9 @@ import {
   type RunReply,
   type RunStart,
   type RunStepRef,
-  type ScopeCallOptions,
+  type ScopeStartOptions,
   type ScopeStartResult,
+  type ScopeStep,
   callUnder,
   isWorkflow,
   homeShard,
@@ -33,7 +34,7 @@ const ID_BYTES = 16;
 export interface AsyncCall {
   readonly name: unknown;
   readonly input: unknown;
-  readonly options: Pick<ScopeCallOptions, "version">;
+  readonly options: ScopeStartOptions;
 }
 
 /**
@@ -47,7 +48,6 @@ export async function callAsync(
 ): Promise<ScopeStartResult> {
   live.starts += 1;
   const ordinal = live.starts;
-  if (live.codeShard !== undefined) throw inCode(name);
   await cell.routing();
   const { ns: namespace } = live.envelope;
   const target = await targetOf(cell, {
@@ -55,13 +55,13 @@ export async function callAsync(
     name: String(name),
     version: options.version,
   });
-  const attempt = attemptOf(live);
-  const shard =
-    (attempt && shardOfJob(attempt.run)) ?? shardFor(cell, namespace, String(name), target);
-  const id = attempt
-    ? `${String(shard)}-${await digestOf(live, attempt, ordinal)}`
-    : newJobId(shard, cell.random);
-  const start = startOf(live.envelope, String(name), target, { id, attempt });
+  const place = await placeOf(cell, live, {
+    ordinal,
+    shard: shardFor(cell, namespace, String(name), target),
+    under: checkedStep(live, name, options.under),
+  });
+  const { shard } = place;
+  const start = startOf(live.envelope, String(name), target, place);
   const { shards } = cell.bindings;
   const reply: RunReply = shards.own.includes(shard)
     ? await shards.actor(shard).startRun(start, input)
@@ -73,7 +73,7 @@ function startOf(
   { tp, ns: namespace }: CallEnvelope,
   name: string,
   { version, retry, form, timeoutMs, concurrency }: RouteTarget,
-  { id, attempt }: { readonly id: string; readonly attempt: RunStepRef | undefined },
+  { id, by }: StartPlace,
 ): RunStart {
   const url = `http://function/${name}`;
   return {
@@ -84,7 +84,7 @@ function startOf(
     retry,
     concurrency,
     request: { method: "POST", url, prefix: "", headers: [["traceparent", tp]] },
-    byFunction: { ...(attempt && { attempt }) },
+    byFunction: by,
     ...(isWorkflow(form) && { workflow: { form: toWorkflowForm(form), timeoutMs, chain: [] } }),
   };
 }
@@ -96,17 +96,57 @@ function attemptOf({ caller, envelope, number }: LiveCall): RunStepRef | undefin
   return above && { ...callUnder(above, number), run: above.run };
 }
 
-/** The key of the attempt, where it is known: it is the same for every attempt of the step. */
-async function digestOf(
+/** Where it is to be, what it is called, and with what it is to begin. */
+interface StartPlace {
+  readonly shard: number;
+  readonly id: string;
+  readonly by: NonNullable<RunStart["byFunction"]>;
+}
+
+interface StartWish {
+  /** Which start of its call it is. */
+  readonly ordinal: number;
+  /** Outside of runs. */
+  readonly shard: number;
+  /** In the code of a workflow. */
+  readonly under: ScopeStep | undefined;
+}
+
+/** A2 */
+async function placeOf(
+  cell: Cell,
   live: LiveCall,
-  { run, step, token, call }: RunStepRef,
-  ordinal: number,
-): Promise<string> {
+  { ordinal, shard: ownShard, under }: StartWish,
+): Promise<StartPlace> {
+  const { codeShard, envelope } = live;
+  if (codeShard !== undefined && under) {
+    const { step, token, key } = under;
+    const digest = await digestOf(envelope, [key, String(under.ordinal)]);
+    const by = { session: { call: envelope.id, step, token } };
+    return { shard: codeShard, id: `${String(codeShard)}-${digest}`, by };
+  }
+  const attempt = attemptOf(live);
+  if (!attempt) {
+    return { shard: ownShard, id: newJobId(ownShard, cell.random), by: {} };
+  }
+  const shard = shardOfJob(attempt.run) ?? 0;
+  const digest = await digestOf(envelope, [keyOf(live, attempt), attempt.call, String(ordinal)]);
+  return { shard, id: `${String(shard)}-${digest}`, by: { attempt } };
+}
+
+/** The key of the attempt, where it is known: it is the same for every attempt of the step. */
+function keyOf(live: LiveCall, { run, step, token }: RunStepRef): string {
   let root = live;
   while (root.caller) root = root.caller;
   const isAttempt = root.envelope.rs?.call === "";
-  const key = isAttempt ? root.envelope.ik : `${run} ${step} ${String(token)}`;
-  const text = new TextEncoder().encode(`callAsync\n${key}\n${call}\n${String(ordinal)}`);
+  return isAttempt ? root.envelope.ik : `${run} ${step} ${String(token)}`;
+}
+
+async function digestOf(
+  { ns }: Pick<CallEnvelope, "ns">,
+  parts: readonly string[],
+): Promise<string> {
+  const text = new TextEncoder().encode(JSON.stringify(["callAsync", ns, ...parts]));
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", text));
   return toHex(digest.subarray(0, ID_BYTES));
 }
@@ -124,12 +164,29 @@ function shardFor(
   return any ?? Math.floor(random.fraction() * count);
 }
 
-/** A session of code goes from its beginning again: what it starts there would start again. */
+/**
+ * A session of code goes from its beginning again: what it starts outside of a step would start
+ * again. @param under whatever a tenant's isolate says.
+ */
+function checkedStep(
+  { codeShard }: Pick<LiveCall, "codeShard">,
+  name: unknown,
+  under: unknown,
+): ScopeStep | undefined {
+  if (codeShard === undefined) return undefined;
+  const { step, token, key, ordinal } = (under ?? {}) as Partial<Record<string, unknown>>;
+  const isStep = typeof step === "string" && typeof token === "number";
+  if (isStep && typeof key === "string" && typeof ordinal === "number") {
+    return { step, token, key, ordinal };
+  }
+  throw inCode(name);
+}
+
 function inCode(name: unknown): IsolaError {
   return new IsolaError("CONFLICT", {
     attempted: `start ${JSON.stringify(name)} from the code of a workflow`,
     found: "a run that repeats its code after each interruption",
     required: "a step that starts it once",
-    fix: "step.invoke waits for it; the binding of a workflow creates it under an id.",
+    fix: "Call it within step.do.",
   });
 }

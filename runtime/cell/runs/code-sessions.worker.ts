@@ -162,11 +162,18 @@ export class CodeSessions {
 
   /** The end of a session for the isolate that runs it. Errors: `CONFLICT`. */
   open(callId: string): CodeBridge {
+    return new BridgeTarget(this.#ofCall(callId), (of, reports) => this.#hear(of, reports));
+  }
+
+  /** Whose session it is. Errors: `CONFLICT`. */
+  runOf(callId: string): RunRef {
+    return this.#ofCall(callId).run;
+  }
+
+  #ofCall(callId: string): Session {
     const session = this.#byCall.get(callId);
-    if (!session) {
-      throw new IsolaError("CONFLICT", { attempted: "run a workflow", found: "its run is over" });
-    }
-    return new BridgeTarget(session, (of, reports) => this.#hear(of, reports));
+    if (session) return session;
+    throw new IsolaError("CONFLICT", { attempted: "run a workflow", found: "its run is over" });
   }
 
   /** Performs `runCode`. */

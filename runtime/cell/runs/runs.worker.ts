@@ -14,6 +14,7 @@ import {
   type RunAsk,
   type RunCallback,
   type RunStart,
+  type RunStepRef,
   type RunTold,
   assert,
   shardOfJob,
@@ -137,7 +138,7 @@ export class Runs implements RunsDesk {
     const held = holding?.held ?? { value: undefined };
     try {
       const asked = startRequest(start, held);
-      const { attempt } = byFunction ?? {};
+      const attempt = byFunction && this.#attemptOf(byFunction);
       if (attempt) {
         this.#jobs.checkOpen({ id: attempt.run, namespace }, attempt);
         this.#staged.stage(attempt, asked, holding);
@@ -176,6 +177,14 @@ export class Runs implements RunsDesk {
     // What is told of a run is on disk (G9).
     await this.#log.committed(this.#log.position);
     return this.#told(found);
+  }
+
+  /** The attempt that a start is staged with; undefined outside of runs. Errors: `CONFLICT`. */
+  #attemptOf({ attempt, session }: NonNullable<RunStart["byFunction"]>): RunStepRef | undefined {
+    if (!session) return attempt;
+    const { call, step, token } = session;
+    const { id, epoch } = this.code.runOf(call);
+    return { run: id, step, token, epoch, call: "" };
   }
 
   #startedRun({ id, namespace, function: workflow, version }: RunStart): ToldRun {

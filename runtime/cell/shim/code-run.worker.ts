@@ -20,6 +20,7 @@ import type {
   CodeReport,
 } from "../../contract/index.ts";
 import { namedError } from "./cloudflare-errors.ts";
+import { CodeStepPlace, currentStep } from "./code-step-place.worker.ts";
 import { CodeSteps, errorOf } from "./code-steps.ts";
 import type { WorkflowClass } from "./form.worker.ts";
 import { later, now } from "./natives.worker.ts";
@@ -179,10 +180,12 @@ export class CodeRun {
     const { signal } = controller;
     const idempotencyKey = order.type === "attempt" ? order.idempotencyKey : order.step;
     const info = { attempt, idempotencyKey, signal };
-    const outcome: CodeOutcome =
+    const place = new CodeStepPlace({ step, token, key: idempotencyKey });
+    const outcome: CodeOutcome = await currentStep.run(place, () =>
       order.type === "attempt"
-        ? await this.#steps.attempt(step, info)
-        : await this.#steps.rollBack(order.of, info, order);
+        ? this.#steps.attempt(step, info)
+        : this.#steps.rollBack(order.of, info, order),
+    );
     this.#running.delete(keyOf(order));
     this.#report({ type: "settled", step, token, outcome });
   }

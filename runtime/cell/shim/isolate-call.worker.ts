@@ -17,6 +17,7 @@ import {
   type PackForm,
   type ScopeCallOptions,
   type ScopeCallResult,
+  type ScopeStartOptions,
   type ScopeStartResult,
   type ShimLine,
   type StoreTarget,
@@ -33,6 +34,7 @@ import type {
   TraceInfo,
 } from "../../sdk/index.ts";
 import { formatConsole } from "../../telemetry/index.ts";
+import { currentStep } from "./code-step-place.worker.ts";
 import { crumbAlive, crumbBackground, crumbLine } from "./crumbs.worker.ts";
 import { withoutShim } from "./stack.worker.ts";
 import { CallStorage, cancelLater, later, now } from "./natives.worker.ts";
@@ -71,7 +73,7 @@ export interface ScopeStub {
     callId: string,
     name: string,
     input: unknown,
-    options: ScopeCallOptions,
+    options: ScopeStartOptions,
   ): Promise<ScopeStartResult>;
   /** MessagePack; needs no call in flight either. */
   pack(value: unknown, form: PackForm): Promise<Uint8Array>;
@@ -203,12 +205,20 @@ export class IsolateCall implements Context {
 
   async callAsync(name: string, input?: unknown, options: StartOptions = {}): Promise<string> {
     const { version } = options;
-    const result = await this.#start(String(name), input, version === undefined ? {} : { version });
+    const inStep = currentStep.get();
+    const result = await this.#start(String(name), input, {
+      ...(version === undefined ? {} : { version }),
+      ...(inStep && { under: inStep.nextStart() }),
+    });
     if (result.ok) return result.id;
     throw asNested(IsolaError.fromData(result.error));
   }
 
-  async #start(name: string, input: unknown, options: StartOptions): Promise<ScopeStartResult> {
+  async #start(
+    name: string,
+    input: unknown,
+    options: ScopeStartOptions,
+  ): Promise<ScopeStartResult> {
     const inside = currentCall.get();
     if (inside !== undefined && inside !== this) return foreign(`start ${name}`);
     const lost = findUncloneable(input);
