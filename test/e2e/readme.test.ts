@@ -1,6 +1,7 @@
 /**
- * README is run as it stands: its files are written, its `bash` blocks executed in order, in an
- * empty folder, against a platform started as it says. Only ports are replaced by free ones.
+ * README, and the guide behind it, are run as they stand: their files are written, their `bash`
+ * blocks executed in order, in an empty folder, against a platform started as README says. Only
+ * ports are replaced by free ones.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -16,17 +17,22 @@ interface Block {
 }
 
 const ROOT = resolve(import.meta.dirname, "../..");
-const README = readFileSync(join(ROOT, "README.md"), "utf8");
+const DOCUMENTS = ["README.md", "workflow/GUIDE.md"];
 const START_MAX_MS = 30_000;
+/** What `npx` does with an installed command, without npm's half a second before each. */
+const NPX = 'npx() { "./node_modules/.bin/$1" "${@:2}"; }';
 
-const blocks: readonly Block[] = [...README.matchAll(/^```(\w+)\n([^]*?)^```$/gm)].map((match) => ({
-  language: match[1] ?? "",
-  text: match[2] ?? "",
-}));
+const blocks: readonly Block[] = DOCUMENTS.flatMap((path) => {
+  const text = readFileSync(join(ROOT, path), "utf8");
+  return [...text.matchAll(/^```(\w+)\n([^]*?)^```$/gm)].map((match) => ({
+    language: match[1] ?? "",
+    text: match[2] ?? "",
+  }));
+});
 
 interface Step {
   readonly title: string;
-  /** Files that README shows before the block. */
+  /** Files that are shown before the block. */
   readonly files: ReadonlyMap<string, string>;
   readonly script: string;
   readonly expected: readonly RegExp[];
@@ -39,10 +45,15 @@ const EXPECTED: readonly (readonly [line: string, output: RegExp])[] = [
   ["greet.default.localhost", /Hello, Alan![^]*Hello, Barbara![^]*Hello, Grace!/],
   ["isola invoke crowd", /HELLO[^]*\["Hello, Ada!","Hello, Alan!"\]/],
   ["store create parts", /raw\/greet[^]*"pages": ?3[^]*"stored":true[^]*\{[^]*"value":2/],
+  ["isola invoke welcome", /Hello, Ada![^]*Hello, Alan!/],
   [
-    "runs watch",
+    "invoke greet --async",
     /run +completed[^]*greet v1[^]*apply greet +completed[^]*digraph[^]*Hello, Grace!/,
   ],
+  ["invoke offer --data", /\{"total":85\}[^]*offer/],
+  ["runs send-event", /waiting[^]*\{"who":"Ada","days":3,"granted":true\}/],
+  ["runs list --status failed\n", /nobody knows the price of piano/],
+  ["runs restart", /completed[^]*flowchart/],
   ["--traffic 10", /10 ?%[^]*greet/],
   ["secret put API_KEY", /"keyLength":21[^]*"keyLength":27/],
   ["--namespace shop", /OPEN[^]*shop/],
@@ -105,7 +116,7 @@ async function run(text: string): Promise<{ readonly status: number; readonly ou
   const script = text
     .replaceAll(/(127\.0\.0\.1|localhost):8080/g, `$1:${port}`)
     .replaceAll(/(127\.0\.0\.1|localhost):8081/g, `$1:${adminPort}`);
-  const child = spawn("bash", ["-euo", "pipefail", "-c", script], {
+  const child = spawn("bash", ["-euo", "pipefail", "-c", `${NPX}\n${script}`], {
     cwd: folder,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -131,13 +142,13 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-describe("README", () => {
-  it("starts the platform as this test does", () => {
+describe("README and the guide of workflows", () => {
+  it("start the platform as this test does", () => {
     const starts = blocks.filter(({ text }) => text.trim() === "npx isola start");
     expect(starts.map(({ language }) => language)).toEqual(["sh"]);
   });
 
-  it.each(steps)("runs $title", async ({ files, script, expected }) => {
+  it.each(steps)("run $title", async ({ files, script, expected }) => {
     for (const [path, text] of files) {
       mkdirSync(dirname(join(folder, path)), { recursive: true });
       writeFileSync(join(folder, path), text);
@@ -147,7 +158,7 @@ describe("README", () => {
     for (const pattern of expected) expect(output).toMatch(pattern);
   });
 
-  it("has a block for everything that is expected", () => {
+  it("have a block for everything that is expected", () => {
     const missing = EXPECTED.filter(([line]) => !steps.some(({ script }) => script.includes(line)));
     expect(missing).toEqual([]);
   });
