@@ -106,7 +106,9 @@ function collect(
   const code = result.outputFiles.find((file) => basename(file.path) === main)?.text ?? "";
   const sourceMap = result.outputFiles.find((file) => file.path.endsWith(".map"))?.text ?? "";
   const output = Object.entries(result.metafile.outputs).find(([path]) => path === main)?.[1];
-  if (output !== undefined && !output.exports.includes("default")) {
+  // A workflow may be its module's only class, under a name.
+  const isNamed = output?.exports.some((name) => name === "default" || /^[A-Z]/u.test(name));
+  if (output !== undefined && isNamed !== true) {
     throw missingDefault(entry, output.exports);
   }
   const modules = [{ name: main, kind: "js" as const, content: code }, ...separate.values()];

@@ -26,6 +26,10 @@ export interface WorkerdOptions {
   readonly bindings?: string;
   /** Cap'n Proto text of further services. */
   readonly services?: string;
+  /** Cap'n Proto text of further fields of the worker. */
+  readonly worker?: string;
+  /** Allows what the release calls experimental. */
+  readonly isExperimental?: boolean;
 }
 
 const workerd = createRequire(import.meta.url)("workerd") as { readonly default: string };
@@ -36,7 +40,9 @@ export async function startWorkerd(options: WorkerdOptions): Promise<RunningWork
   const folder = await mkdtemp(join(tmpdir(), "isola-worker-"));
   await writeFile(join(folder, "main.js"), await bundle(options.entry));
   await writeFile(join(folder, "config.capnp"), configOf(options));
-  const child = spawn(workerd.default, ["serve", "--control-fd=3", join(folder, "config.capnp")], {
+  const flags = options.isExperimental === true ? ["--experimental"] : [];
+  const args = ["serve", ...flags, "--control-fd=3", join(folder, "config.capnp")];
+  const child = spawn(workerd.default, args, {
     stdio: ["ignore", "pipe", "pipe", "pipe"],
   });
   // A test run that ends in the middle takes its processes along.
@@ -73,7 +79,7 @@ async function bundle(entry: string): Promise<string> {
   return result.outputFiles[0]?.text ?? "";
 }
 
-function configOf({ bindings = "", services = "" }: WorkerdOptions): string {
+function configOf({ bindings = "", services = "", worker = "" }: WorkerdOptions): string {
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [ (name = "main", worker = .main), ${services} ],
@@ -83,6 +89,7 @@ const main :Workerd.Worker = (
   modules = [ (name = "main.js", esModule = embed "main.js") ],
   compatibilityDate = "2026-11-01",
   bindings = [ ${bindings} ],
+  ${worker}
 );
 `;
 }

@@ -175,7 +175,7 @@ describe("waits", () => {
       { op: "sleep", forMs: 2_000 },
       { op: "sleep", forMs: -600 },
     ]);
-    await expect(api.sleep("rest", "soon")).rejects.toMatchObject({ name: "WorkflowFatalError" });
+    await expect(api.sleep("rest", "soon")).rejects.toThrow(TypeError);
   });
 
   it("wait for an event, and answer when it came", async () => {

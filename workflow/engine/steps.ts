@@ -140,21 +140,32 @@ export class Steps {
         this.launch(step);
         return;
       case "listening":
-        this.#lastFailed(step, timeoutError("wait for the event", step));
+        this.#lastFailed(step, this.#late("wait for the event", step));
         return;
       case "child":
         this.#turn.emit(this.#terminateChild(step));
         this.#newToken(step);
-        this.#attemptFailed(step, timeoutError("run", step));
+        this.#attemptFailed(step, this.#late("run", step));
         return;
       case "running":
         this.#turn.emit({ do: "cancel", step: step.id, token: step.token });
         this.#turn.emit({ do: "abortStore", step: step.id, token: step.token });
         this.#newToken(step);
-        this.#attemptFailed(step, timeoutError("run", step));
+        this.#attemptFailed(step, this.#late("run", step));
         return;
       default:
     }
+  }
+
+  /** In code form in the words of the API that it was written for. */
+  #late(what: string, { id, operation }: StepState): RunError {
+    const afterMs = "timeoutMs" in operation ? operation.timeoutMs : undefined;
+    const bound = afterMs === undefined ? "its deadline" : `${String(afterMs)} ms`;
+    const message =
+      this.#turn.state.form === "code" && afterMs !== undefined
+        ? `Execution timed out after ${String(afterMs)}ms`
+        : `${id} did not ${what} within ${bound}`;
+    return { name: "WorkflowTimeoutError", message, code: "TIMEOUT" };
   }
 
   /** Hands an event to the step that has waited longest; false if none waits. */
@@ -424,15 +435,6 @@ const isInFlight = ({ phase, operation }: StepState): boolean =>
 const isWaiting = ({ phase }: StepState): boolean =>
   phase === "retrying" || phase === "sleeping" || phase === "listening";
 
-function timeoutError(what: string, { id, operation }: StepState): RunError {
-  const afterMs = "timeoutMs" in operation ? operation.timeoutMs : undefined;
-  const bound = afterMs === undefined ? "its deadline" : `${String(afterMs)} ms`;
-  return {
-    name: "WorkflowTimeoutError",
-    message: `${id} did not ${what} within ${bound}`,
-    code: "TIMEOUT",
-  };
-}
 
 /** The delay before the next attempt: by its policy, spread by a tenth, and bounded. */
 export function backOffMs(retry: RetryPlan, attempt: number, random: number): number {

@@ -45,19 +45,19 @@ const STATUS: Readonly<Record<string, InstanceStatus>> = {
   terminated: "terminated",
 };
 
-const EVENT: Readonly<Partial<Record<HistoryEntry["type"], string>>> = {
-  runQueued: "workflow_queued",
-  runStarted: "workflow_started",
-  runPaused: "workflow_paused",
-  runResumed: "workflow_running",
-  runRestarted: "workflow_running",
-  runRollingBack: "rollback_started",
-  stepStarted: "step_started",
-  stepCompleted: "step_completed",
-  stepFailed: "step_errored",
-  attemptStarted: "attempt_started",
-  attemptFailed: "attempt_errored",
-  attemptInterrupted: "attempt_errored",
+const EVENTS: Readonly<Partial<Record<HistoryEntry["type"], readonly string[]>>> = {
+  runQueued: ["workflow_queued"],
+  runStarted: ["workflow_queued", "workflow_started", "workflow_running"],
+  runPaused: ["workflow_paused"],
+  runResumed: ["workflow_running"],
+  runRestarted: ["workflow_running"],
+  runRollingBack: ["rollback_started"],
+  stepStarted: ["step_started"],
+  stepCompleted: ["attempt_completed", "step_completed"],
+  stepFailed: ["attempt_errored", "step_errored"],
+  attemptStarted: ["attempt_started"],
+  attemptFailed: ["attempt_errored"],
+  attemptInterrupted: ["attempt_errored"],
 };
 
 const ENDED: Readonly<Record<string, string>> = {
@@ -104,7 +104,7 @@ async function answerOf(
       find(desk, ask, call.id);
       return { id: call.id };
     case "status":
-      return status(desk, ask, call.id);
+      return tellStatus(desk, ask, call.id);
     case "pause":
     case "resume":
       return tell(desk, ask, call.id, { type: call.op });
@@ -121,7 +121,7 @@ async function answerOf(
       return {};
     }
     case "events":
-      return events(desk, ask, call);
+      return tellEvents(desk, ask, call);
   }
 }
 
@@ -183,7 +183,11 @@ function find({ coordinator }: InstancesDesk, ask: InstanceAsk, id: string): str
   });
 }
 
-async function status(desk: InstancesDesk, ask: InstanceAsk, id: string): Promise<InstanceAnswer> {
+async function tellStatus(
+  desk: InstancesDesk,
+  ask: InstanceAsk,
+  id: string,
+): Promise<InstanceAnswer> {
   const { namespace } = ask;
   const run = find(desk, ask, id);
   const { status: own, ended } = desk.coordinator.show(namespace, run);
@@ -253,7 +257,7 @@ function stepOf({ name, count = 1, type = "do" }: NonNullable<Asked<"restart">["
   return `${kind}:${name}-${String(count)}`;
 }
 
-async function events(
+async function tellEvents(
   desk: InstancesDesk,
   ask: InstanceAsk,
   { id, after, waitMs }: Asked<"events">,
@@ -263,12 +267,11 @@ async function events(
   const run = find(desk, ask, id);
   const untilMs = Math.min(Math.max(waitMs, 0), WAIT_MAX_MS);
   for (let waitedMs = 0; ; waitedMs += LOOK_MS) {
-    const lines = linesOf(coordinator, namespace, run);
+    const all = eventsOf(linesOf(coordinator, namespace, run));
     const isOver = coordinator.show(namespace, run).endedAtMs !== undefined;
-    const fresh = lines.slice(after);
+    const fresh = all.slice(after);
     if (fresh.length > 0 || isOver || waitedMs >= untilMs) {
-      const told = fresh.flatMap((line, at) => eventOf(line, after + at + 1));
-      return { events: told, after: lines.length, isOver };
+      return { events: fresh, after: all.length, isOver };
     }
     await scheduler.wait(LOOK_MS);
   }
@@ -285,33 +288,40 @@ function linesOf(coordinator: Coordinator, namespace: string, run: string): Hist
   }
 }
 
-function eventOf(line: HistoryEntry, eventId: number): InstanceEvent[] {
-  const { atMs, step, attempt, error, retryAtMs, status: ended } = line;
-  const type = line.type === "runEnded" ? ENDED[ended ?? ""] : typeOf(line);
-  if (type === undefined) return [];
-  const stepName = step?.replace(/^(?:do|sleep|event|invoke):|\/undo$/gu, "");
-  return [
-    {
-      eventId,
-      atMs,
-      type,
-      ...(stepName !== undefined && { stepName }),
-      ...(attempt !== undefined && { attempt }),
-      ...(retryAtMs !== undefined && { retryDelayMs: retryAtMs - atMs }),
-      ...(error && { error: { name: error.name, message: error.message } }),
-    },
-  ];
+/** A history in Cloudflare's words, which tell of some things twice. */
+function eventsOf(lines: readonly HistoryEntry[]): InstanceEvent[] {
+  const attempts = new Map<string, number>();
+  const events: InstanceEvent[] = [];
+  for (const line of lines) {
+    const { atMs, step = "", attempt, error, retryAtMs } = line;
+    if (line.type === "attemptStarted") attempts.set(step, attempt ?? 1);
+    for (const type of typesOf(line)) {
+      const isAttempt = type.includes("attempt_");
+      const number = isAttempt ? (attempt ?? attempts.get(step)) : undefined;
+      events.push({
+        eventId: events.length + 1,
+        atMs,
+        type,
+        ...(step !== "" && { stepName: step.replace(/^(?:do|sleep|event|invoke):|\/undo$/gu, "") }),
+        ...(number !== undefined && { attempt: number }),
+        ...(retryAtMs !== undefined && { retryDelayMs: retryAtMs - atMs }),
+        ...(error && { error: { name: error.name, message: error.message } }),
+      });
+    }
+  }
+  return events;
 }
 
-/** Sleeps and waits have words of their own there; so have rollbacks. */
-function typeOf({ type, step = "" }: HistoryEntry): string | undefined {
-  const known = EVENT[type];
-  if (known === undefined) return undefined;
-  if (step.endsWith("/undo")) return known.replace(/^(?=step_|attempt_)/u, "rollback_");
-  if (type === "stepFailed" && step.startsWith("event:")) return "wait_timed_out";
-  if (step.startsWith("event:")) return known.replace("step_", "wait_");
-  if (step.startsWith("sleep:")) return known.replace("step_", "sleep_");
-  return known;
+function typesOf({ type, step = "", status }: HistoryEntry): readonly string[] {
+  if (type === "runEnded") return [ENDED[status ?? ""] ?? ENDED["failed"] ?? ""];
+  if (type === "stepFailed" && step.startsWith("event:")) return ["wait_timed_out"];
+  const known = EVENTS[type] ?? [];
+  const isDo = step.startsWith("do:");
+  const told = isDo ? known : known.filter((one) => !step || !one.startsWith("attempt_"));
+  if (step.endsWith("/undo")) return known.map((one) => `rollback_${one}`);
+  if (step.startsWith("event:")) return told.map((one) => one.replace("step_", "wait_"));
+  if (step.startsWith("sleep:")) return told.map((one) => one.replace("step_", "sleep_"));
+  return told;
 }
 
 function exists(workflow: string, id: string): IsolaError {

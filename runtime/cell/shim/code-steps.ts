@@ -7,7 +7,7 @@ import { namedError } from "./cloudflare-errors.ts";
 import { parseDoConfig, parseStepDuration, stepKey } from "../../../workflow/index.ts";
 
 const DEFAULT_CONFIG = {
-  retries: { limit: 5, delay: "10 seconds", backoff: "exponential" },
+  retries: { limit: 5, delay: 10_000, backoff: "exponential" },
   timeout: "10 minutes",
 } as const;
 const EVENT_TIMEOUT = "24 hours";
@@ -40,6 +40,8 @@ interface DoStep {
   readonly count: number;
   readonly config: Readonly<Record<string, unknown>>;
   readonly callback: Callback;
+  /** Of retries. */
+  readonly limit: number;
   readonly delay?: Delay;
   readonly rollback?: Rollback;
 }
@@ -78,7 +80,7 @@ export class CodeSteps {
       do: async (...given) => this.#do(given),
       sleep: async (name, duration) => {
         const step = this.#key("sleep", name);
-        return this.#sleep(step, taken(parseStepDuration(duration)));
+        return this.#sleep(step, durationOf(duration));
       },
       sleepUntil: async (name, date) => {
         const step = this.#key("sleep", name);
@@ -108,7 +110,8 @@ export class CodeSteps {
       return { ok: true, output: await storable(step.name, await step.callback(context)) };
     } catch (thrown) {
       const outcome = this.#failed(thrown);
-      if (!step.delay || outcome.error.isFinal) return outcome;
+      const isLast = info.attempt > step.limit || outcome.error.isFinal === true;
+      if (!step.delay || isLast) return outcome;
       return this.#delayed(step, step.delay, { context, thrown, outcome });
     }
   }
@@ -177,6 +180,7 @@ export class CodeSteps {
       count: this.#counts.get(`do:${String(name)}`) ?? 1,
       config: { ...DEFAULT_CONFIG, ...rest, retries: shown },
       callback: callback as Callback,
+      limit: plan.retry.limit,
       ...(hasDelayFunction && retries?.delay && { delay: retries.delay }),
       ...(undo && { rollback: undo.rollback }),
     });
@@ -194,7 +198,7 @@ export class CodeSteps {
       readonly timeout?: unknown;
     };
     const step = this.#key("event", name);
-    const timeoutMs = taken(parseStepDuration(timeout));
+    const timeoutMs = durationOf(timeout);
     const event = await this.#seams.call(step, { op: "event", type, timeoutMs });
     const { payload, atMs } = event as { readonly payload: unknown; readonly atMs: number };
     return { type, payload, timestamp: new Date(atMs) };
@@ -203,7 +207,12 @@ export class CodeSteps {
   #key(kind: "do" | "sleep" | "event" | "invoke", name: unknown): string {
     const count = (this.#counts.get(`${kind}:${String(name)}`) ?? 0) + 1;
     const key = stepKey(kind, name, count);
-    if (!key.ok) throw fatal(`Step name "${String(name).slice(0, 300)}": ${key.message}`);
+    if (!key.ok) {
+      const shown = String(name).slice(0, 300);
+      throw fatal(
+        `Step name "${shown}" exceeds max length (256 chars) or invalid characters found`,
+      );
+    }
     this.#counts.set(`${kind}:${String(name)}`, count);
     return key.value;
   }
@@ -337,7 +346,8 @@ function fatal(message: string): Error {
   return error;
 }
 
-function taken<T>(parsed: { ok: true; value: T } | { ok: false; message: string }): T {
+function durationOf(given: unknown): number {
+  const parsed = parseStepDuration(given);
   if (parsed.ok) return parsed.value;
-  throw fatal(parsed.message);
+  throw new TypeError(`Invalid duration "${String(given)}"`);
 }

@@ -241,12 +241,18 @@ function errorOf(error: ErrorData, op: InstanceCall["op"], id: string): Error {
     case "RUN_NOT_FOUND":
       return namedError("Error", "instance.not_found");
     case "RUN_STATE":
-      return workflowError(`(instance.cannot_${op}) ${error.parts.found}`);
+      return workflowError(`(instance.cannot_${op}) ${stateText(op, error.parts.found)}`);
     case "STEP_NOT_FOUND":
       return workflowError(`(instance.cannot_restart) ${error.parts.attempted}: no such step`);
     default:
       return IsolaError.fromData(error);
   }
+}
+
+function stateText(op: InstanceCall["op"], found: string): string {
+  if (op === "terminate") return "Cannot terminate instance since its on a finite state";
+  const status = found.replace(/^the status /u, "").replace("completed", "complete");
+  return `Cannot ${op} instance with status "${status.replace("failed", "errored")}"`;
 }
 
 function batchOf(given: unknown): readonly CreateOptions[] {
