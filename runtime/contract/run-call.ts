@@ -13,9 +13,10 @@ import type { RunStepRef } from "./call.ts";
 import type { ErrorData } from "./errors.ts";
 import type { ThrownData } from "./scope.ts";
 import type { Egress } from "./function-config.ts";
+import { LIMITS } from "./limits.ts";
 
 /** Octets of a request, and of an answer, that a run keeps. */
-export const RUN_BODY_MAX_BYTES = 512 * 1024;
+export const RUN_BODY_MAX_BYTES = LIMITS.dataBodyMaxBytes;
 
 /**
  * Of a request that tells a URL what came of a run: `t=<seconds>,v1=<hex>`, the HMAC-SHA256 under

@@ -27,7 +27,7 @@ const SLOW = `export default async (ms, ctx) => {
 };`;
 const STALE = `export default () => new Promise(() => setTimeout(() => {}, 60_000));
 export const config = { timeoutMs: 200 };`;
-const TALKATIVE = `export default () => "x".repeat(600_000);`;
+const TALKATIVE = `export default () => "x".repeat(17 * 1024 * 1024);`;
 
 let platform: TestPlatform;
 
@@ -126,7 +126,7 @@ describe("an asynchronous call", () => {
   });
 
   it("keeps requests and answers of the largest size that it accepts", async () => {
-    const body = new Uint8Array(512 * 1024).fill(7);
+    const body = new Uint8Array(16 * 1024 * 1024).fill(7);
     const headers = { "content-type": "application/octet-stream" };
     const answer = await resultOf(await start("mirror", { body, headers }));
     expect(answer.status, answer.text.slice(0, 300)).toBe(200);
@@ -165,7 +165,7 @@ describe("what cannot be a run", () => {
     expect(await codes("/async-function/nobody")).toEqual([404, "FUNCTION_NOT_FOUND"]);
     expect(await codes("/async-function/inner")).toEqual([403, "INTERNAL_ONLY"]);
     expect(await codes("/async-function/guarded")).toEqual([401, "TOKEN_MISSING"]);
-    const large = { body: new Uint8Array(600_000) };
+    const large = { body: new Uint8Array(17 * 1024 * 1024) };
     expect(await codes("/async-function/add", large)).toEqual([413, "BODY_TOO_LARGE"]);
     const callback = { headers: { "x-callback-url": "nowhere" } };
     expect(await codes("/async-function/add", callback)).toEqual([400, "REQUEST_INVALID"]);

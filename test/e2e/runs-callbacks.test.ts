@@ -17,6 +17,10 @@ const ECHO_HTTP = `export default { async fetch(request) {
   return new Response(body, { status: 201, headers: { "x-said": "yes", "set-cookie": "a=b" } });
 } };`;
 const SLOW = "export default (ms) => new Promise((done) => setTimeout(() => done(ms), ms));";
+const FLOW = `import { flow } from "isola";
+export default flow((dag) => {
+  dag.node("sum").apply("add").modify(({ sum }) => ({ sum: sum + 1 }));
+});`;
 const KEY = "hush";
 
 let platform: TestPlatform;
@@ -46,6 +50,8 @@ beforeAll(async () => {
   await platform.deploy("closed", ADD, { egress: "none" });
   await platform.deploy("picky", ADD, { egress: ["example.com"] });
   await platform.deploy("slow", SLOW);
+  await platform.deploy("mirror", "export default (octets) => octets;");
+  await platform.deploy("sum-flow", { main: "flow.ts", files: { "flow.ts": FLOW } });
   silent = await add("/silent", 1);
 }, 60_000);
 
@@ -119,6 +125,33 @@ describe("a callback", () => {
     expect(request?.headers["x-said"]).toBe("yes");
     expect(request?.headers["set-cookie"]).toBeUndefined();
     if (request) signatureOf(request, KEY);
+  });
+
+  it("says large results and what workflows came to", async () => {
+    const body = new Uint8Array(3 * 1024 * 1024).fill(7);
+    const headers = { "content-type": "application/octet-stream" };
+    await start("mirror", told(receiver.url("/large"), { body, headers }));
+    const [large] = await receiver.until("/large");
+    expect(large?.body.equals(body)).toBe(true);
+    if (large) signatureOf(large, KEY);
+    const id = await start("sum-flow", told(receiver.url("/flow"), { json: { a: 40, b: 1 } }));
+    const [flow] = await receiver.until("/flow");
+    expect(JSON.parse(flow?.body.toString() ?? "")).toEqual({ sum: 42 });
+    expect(flow?.headers["x-call-id"]).toBe(id);
+    expect(flow?.headers["content-type"]).toBe("application/json");
+    expect(flow?.headers["x-function-name"]).toBe("sum-flow");
+    if (flow) signatureOf(flow, KEY);
+  });
+
+  it("says that a run was terminated", async () => {
+    const id = await start("slow", told(receiver.url("/terminated"), { json: 60_000 }));
+    await platform.client.runs.terminate(id);
+    const [request] = await receiver.until("/terminated");
+    expect(request?.headers["x-function-status"]).toBe("409");
+    const said = JSON.parse(request?.body.toString() ?? "") as { error: { code: string } };
+    expect(said.error.code).toBe("RUN_STATE");
+    const answer = await platform.http.call(`/runs/${id}`);
+    expect([answer.status, answer.code]).toEqual([409, "RUN_STATE"]);
   });
 
   it("says with what code a run failed, and nothing of the function's insides", async () => {

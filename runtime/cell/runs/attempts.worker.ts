@@ -126,6 +126,7 @@ function keyOf({ id }: RunHome, { step, token }: { step: string; token: number }
 
 /** Of an asynchronous call: its request's body. */
 function sizeOf({ input }: Dispatch): number {
+  if ("ref" in input) return input.sizeBytes;
   const value = "value" in input ? (input.value as { readonly body?: unknown } | null) : undefined;
   const body = value?.body;
   return body instanceof Uint8Array ? body.byteLength : 0;
