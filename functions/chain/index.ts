@@ -1,6 +1,6 @@
 /**
  * A chain of as many echo functions as the request says: a graph that is built for each run. The
- * same without a workflow: `chain-merged`, `chain-direct`, `chain-coordinator`.
+ * same without a workflow: `chain-merged`, `chain-direct`, `chain-coordinator`, `chain-events`.
  *
  * Input: a `Chain`; result: its value.
  */

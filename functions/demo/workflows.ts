@@ -38,7 +38,7 @@ export async function runChains(platform: Platform): Promise<void> {
     times.push(`${String(links)}: ${(performance.now() - fromMs).toFixed(1)} ms`);
   }
   say(`4. Chains of echo functions, built for each run by its request: ${times.join(", ")}`);
-  for (const form of ["", "-merged", "-direct", "-coordinator"]) {
+  for (const form of ["", "-merged", "-direct", "-coordinator", "-events"]) {
     const name = `chain${form}`;
     await platform.value(name, { links: COMPARED_LINKS, value: "warm" });
     const fromMs = performance.now();

@@ -47,7 +47,7 @@ describe("the demo", () => {
 
   it("builds chains by the request, and compares them with those that are no workflow", () => {
     expect(output).toMatch(/1: [\d.]+ ms, 2: [\d.]+ ms, 6: [\d.]+ ms, 50: [\d.]+ ms/);
-    for (const form of ["", "-merged", "-direct", "-coordinator"]) {
+    for (const form of ["", "-merged", "-direct", "-coordinator", "-events"]) {
       expect(output).toMatch(new RegExp(`chain${form} +[\\d.]+ ms a call of 6 links`));
     }
   });

@@ -51,7 +51,7 @@ describe("FizzBuzz", () => {
 });
 
 describe("the chain", () => {
-  const forms = ["chain", "chain-merged", "chain-direct", "chain-coordinator"];
+  const forms = ["chain", "chain-merged", "chain-direct", "chain-coordinator", "chain-events"];
 
   it.each(forms)("hands a value through as many links as the request says, as %s", async (form) => {
     for (const links of [1, 6]) {
