@@ -32,6 +32,11 @@ export interface DrivenCall {
   readonly target: RouteTarget;
   /** The call that made it, if it was one. */
   readonly caller?: LiveCall;
+  /**
+   * Whoever asked sees to its end: at the deadline, and when nobody waits for it any more. It has
+   * neither timer nor pulse of its own then.
+   */
+  readonly isWatched?: boolean;
   /** What the isolate is asked. */
   readonly ask: (entry: Fetcher<IsolaEntry>) => Promise<RunResult>;
 }
@@ -55,10 +60,12 @@ export async function driveCall(
   if (target.maxInFlight > 0 && running >= target.maxInFlight) {
     return { result: failed(tooMany(envelope.fn, target)), cold: false, loadMs: 0 };
   }
-  const live = cell.live.open(envelope, cell.now(), { isInside: true, ...(caller && { caller }) });
+  const { isWatched = false } = call;
+  const origin = isWatched ? { isWatched } : { isInside: true };
+  const live = cell.live.open(envelope, cell.now(), { ...origin, ...(caller && { caller }) });
   inFlight.set(key, running + 1);
   live.onLeave = () => countOut(key);
-  const pulse = startPulse(live);
+  const pulse = isWatched ? undefined : startPulse(live);
   try {
     const { isolate, cold, loadMs } = await cell.isolates.acquire(envelope, ctx);
     const result = await run({ cell, ctx, isolate, live }, call);
@@ -68,7 +75,7 @@ export async function driveCall(
     const error = thrown instanceof IsolaError ? thrown : classifyRuntimeError(thrown);
     return { result: failed(error), cold: fresh, loadMs: 0 };
   } finally {
-    stopPulse(pulse);
+    if (pulse !== undefined) stopPulse(pulse);
   }
 }
 
@@ -80,7 +87,7 @@ interface Running {
   readonly live: LiveCall;
 }
 
-async function run(running: Running, { ask }: DrivenCall): Promise<RunResult> {
+async function run(running: Running, { ask, isWatched }: DrivenCall): Promise<RunResult> {
   const { cell, ctx, isolate, live } = running;
   const { envelope } = live;
   cell.isolates.enter(isolate);
@@ -90,7 +97,7 @@ async function run(running: Running, { ask }: DrivenCall): Promise<RunResult> {
     cell.isolates.leave(isolate);
   };
   cell.sayEntered(envelope);
-  const timer = armDeadline(live, cell.now());
+  const timer = isWatched === true ? undefined : armDeadline(live, cell.now());
   const entry =
     envelope.fr === 1 ? await cell.isolates.freshEntry(isolate) : cell.isolates.entry(isolate);
   const answer = ask(entry);

@@ -62,6 +62,7 @@ export class LiveCall {
   number = 0;
   /** No request stands behind it: it was made in the cell. */
   isInside = false;
+  isWatched = false;
   /** Counts while the invocation of such a call is there. */
   beats = 0;
   /** As the last sweep saw it, and how often it found no beat since. */
@@ -105,8 +106,10 @@ export interface CallOrigin {
   readonly caller?: LiveCall;
   /** The envelope as it came, for a call that came from outside. */
   readonly text?: string;
-  /** Made in the cell: by a function or by a run. */
+  /** Made in the cell, and found by its silence if its invocation is dropped. */
   readonly isInside?: boolean;
+  /** Made in the cell by an actor, which sees that it ends. */
+  readonly isWatched?: boolean;
 }
 
 /** How long after its answer a call may still open its scope, at least; at most twice as long. */
@@ -144,11 +147,12 @@ export class LiveCalls {
   open(
     envelope: CallEnvelope,
     startedAtMs: number,
-    { caller, text, isInside = false }: CallOrigin,
+    { caller, text, isInside = false, isWatched = false }: CallOrigin,
   ): LiveCall {
     const call = new LiveCall(envelope, startedAtMs, caller);
     call.text = text;
     call.isInside = isInside;
+    call.isWatched = isWatched;
     this.#calls.set(envelope.id, call);
     if (caller) {
       caller.callsMade += 1;
@@ -156,7 +160,7 @@ export class LiveCalls {
       (caller.calls ??= new Set()).add(call);
     }
     if (isInside) this.sweep(startedAtMs);
-    else this.lookedAtMs = startedAtMs;
+    else if (!isWatched) this.lookedAtMs = startedAtMs;
     return call;
   }
 
@@ -195,6 +199,15 @@ export class LiveCalls {
       call.sweptBeats = call.beats;
       // Once may be a thread that was blocked: its timers are due, but have not had their turn.
       if (call.silences > 1) this.close(call, nowMs);
+    }
+  }
+
+  /** An actor opens: calls of its runs that it watched in its former life are over. */
+  abandon(shard: number, nowMs: number): void {
+    const prefix = `${String(shard)}-`;
+    for (const call of this.#calls.values()) {
+      const isIts = call.isWatched && call.envelope.rs?.run.startsWith(prefix) === true;
+      if (isIts) this.close(call, nowMs);
     }
   }
 

@@ -282,6 +282,11 @@ export class Coordinator {
     return this.#table.tally.rows();
   }
 
+  /** Something is under way that ends with its process: a run, or a callback. */
+  get isBusy(): boolean {
+    return this.#table.isBusy || this.#callbacks.isBusy;
+  }
+
   /** Runs in memory: for metrics and tests. */
   get residents(): number {
     return this.#table.residents;
@@ -375,7 +380,8 @@ export class Coordinator {
         this.#end(live);
         return;
       case "plan": {
-        const { planned } = live.request;
+        const { request, namespace } = live;
+        const planned = request.planned ?? this.#seams.outside.planned?.(namespace, request);
         if (planned) this.#next.push(() => this.#apply(live, { type: "planned", ...planned }));
         else this.#send(live, effect);
         return;

@@ -78,6 +78,8 @@ export interface Outside {
    * asking others, which is an effect of its own.
    */
   describe(namespace: string, child: ChildEffect): WorkflowKind | "ask" | undefined;
+  /** The plan of a workflow that gives every run the same, if it is known: else it is asked for. */
+  planned?(namespace: string, request: RunRequest): RunRequest["planned"];
   /** Carries an effect out; whatever comes of it comes as an event. */
   perform(run: RunHome, request: RunRequest, effect: OutwardEffect): void;
 }

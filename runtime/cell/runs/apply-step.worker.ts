@@ -127,6 +127,8 @@ async function applyHere(
     target,
     ask: (entry) => entry.run(envelope, input, undefined, http),
     isRecorded: true,
+    // The run's own timer ends it, unless the run knows of none.
+    isWatched: call.deadlineMs > 0 || envelope.dl === 0,
   });
   signal.removeEventListener("abort", end);
   return driven.result;

@@ -8,7 +8,7 @@
  * be copied once more each way.
  */
 import { WorkerEntrypoint, exports } from "cloudflare:workers";
-import { IsolaError, assert } from "../../contract/index.ts";
+import { type CallEnvelope, IsolaError, type RunResult, assert } from "../../contract/index.ts";
 import { type Cell, currentCell } from "../cell.worker.ts";
 import { type DrivenCall, type DrivenResult, driveCall } from "../drive-call.worker.ts";
 import { recordCall } from "../sub-call-record.worker.ts";
@@ -27,6 +27,8 @@ interface Work {
 /** What is asked of drivers, by the id of the call. */
 const works = new Map<string, Work>();
 
+const reports = new Map<string, { readonly envelope: CallEnvelope; readonly result: RunResult }>();
+
 export class Driver extends WorkerEntrypoint {
   async drive(callId: string): Promise<void> {
     const work = works.get(callId);
@@ -36,12 +38,14 @@ export class Driver extends WorkerEntrypoint {
     const { envelope, target, isRecorded } = work.call;
     work.driven = await driveCall(cell, this.ctx, work.call);
     if (isRecorded) recordCall(cell, this.ctx, { envelope, target, startedAtMs, ...work.driven });
-    const { result } = work.driven;
-    cell.addLogs(this.ctx, envelope, result.logs);
-    if (result.ok || !result.thrown) return;
-    const { stack, name, message } = result.thrown;
-    const text = stack || `${name}: ${message}`;
-    cell.addLogs(this.ctx, envelope, [{ atMs: cell.now(), level: "error", text }]);
+    addReport(cell, this.ctx, envelope, work.driven.result);
+  }
+
+  /** Lines of a question that the actor asked itself. */
+  async keepLogs(callId: string): Promise<void> {
+    const said = reports.get(callId);
+    const cell = currentCell();
+    if (said && cell) addReport(cell, this.ctx, said.envelope, said.result);
   }
 
   /** A session of code. */
@@ -74,6 +78,29 @@ export async function drive(call: Asked): Promise<DrivenResult> {
     attempted: `run ${call.envelope.fn}`,
     found: "a driver that ended before it answered",
   });
+}
+
+function addReport(
+  cell: Cell,
+  ctx: ExecutionContext,
+  envelope: CallEnvelope,
+  result: RunResult,
+): void {
+  cell.addLogs(ctx, envelope, result.logs);
+  if (result.ok || !result.thrown) return;
+  const { stack, name, message } = result.thrown;
+  const text = stack || `${name}: ${message}`;
+  cell.addLogs(ctx, envelope, [{ atMs: cell.now(), level: "error", text }]);
+}
+
+/** Console lines leave with an invocation, which an actor's own is not. */
+export async function keepLogs(envelope: CallEnvelope, result: RunResult): Promise<void> {
+  reports.set(envelope.id, { envelope, result });
+  try {
+    await entrypoints.Driver.keepLogs(envelope.id);
+  } finally {
+    reports.delete(envelope.id);
+  }
 }
 
 /** Ends a call that is being driven: its signal fires, and after the grace it is dropped. */

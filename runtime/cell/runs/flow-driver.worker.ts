@@ -7,6 +7,7 @@
  *    and definitions are pure. A version that ends cells is quarantined, which ends the asking.
  */
 import {
+  type CallEnvelope,
   IsolaError,
   type RouteTarget,
   type RunResult,
@@ -24,18 +25,24 @@ import type {
 } from "../../../workflow/index.ts";
 import { planHash } from "../../../workflow/builder/index.ts";
 import { type Cell, currentCell } from "../cell.worker.ts";
+import type { LoadedIsolate } from "../isolates.worker.ts";
 import { classifyRuntimeError } from "../runtime-error.ts";
+import { within } from "../shard/system-timers.worker.ts";
+import { checkResult } from "../shim-report.ts";
+import type { IsolaEntry } from "../shim/entry.worker.ts";
 import type { FlowPlanned, FlowQuestion, FlowRun } from "../shim/flow-calls.worker.ts";
 import { decodeValue, encodeValue } from "../value-codec.ts";
 import { attemptOf } from "./apply-step.worker.ts";
-import { drive } from "./driver.worker.ts";
+import { drive, keepLogs } from "./driver.worker.ts";
 import { pauseBefore, placeByGateway } from "./gateway-attempt.worker.ts";
 import type { EffectOf } from "./performers.ts";
 import { toWorkflowForm } from "./workflow-form.ts";
-import { namesOf } from "./plan-names.ts";
+import { type PlanName, namesOf } from "./plan-names.ts";
 import { NOT_RUN, notRun, runError } from "./run-errors.ts";
 import { type StepCall, envelopeOf, mustLeave } from "./step-call.worker.ts";
-import { targetOf } from "./targets.worker.ts";
+import { liveTarget, targetOf } from "./targets.worker.ts";
+
+type FlowEntry = Fetcher<IsolaEntry>;
 
 /** How long a definition, or the hooks of one transition, may take. */
 const ANSWER_MAX_MS = 30_000;
@@ -51,12 +58,22 @@ export interface FlowContext {
 }
 
 /** Plans that a version gives every run, by version. */
-const fixedPlans = new Map<string, FlowPlanned>();
+const fixedPlans = new Map<string, FlowPlanned & { readonly names: readonly PlanName[] }>();
 const hashes = new WeakMap<Plan, Promise<string>>();
 
-/** The plan that every run of the version has, if it is known. */
-export function fixedPlan(namespace: string, name: string, version: number): Plan | undefined {
-  return fixedPlans.get(versionKey(namespace, name, version))?.plan;
+/** The plan that every run of the version has, and its pins of now, where asking is no need. */
+export function knownPlan(namespace: string, request: RunRequest): RunRequest["planned"] {
+  const cell = currentCell();
+  const { workflow, version = 0 } = request;
+  const known = fixedPlans.get(versionKey(namespace, workflow, version));
+  if (!cell || !known) return undefined;
+  const pins: Record<string, Pin> = {};
+  for (const { name, isWorkflow: asWorkflow } of known.names) {
+    const target = liveTarget(cell, { namespace, name, version: undefined });
+    if (!target || target.quarantined || (asWorkflow && !isWorkflow(target.form))) return undefined;
+    pins[name] = toPin(target);
+  }
+  return { plan: known.plan, pins };
 }
 
 /** Never rejects: `planned` or `planFailed`. */
@@ -120,7 +137,10 @@ async function pinOf(
   );
   const isFit = found && (!asWorkflow || isWorkflow(found.form));
   if (!isFit) throw unknownName(path, name, namespace, asWorkflow);
-  const { version, retry, timeoutMs, form } = found;
+  return toPin(found);
+}
+
+function toPin({ version, retry, timeoutMs, form }: RouteTarget): Pin {
   return { version, retry, timeoutMs, ...(isWorkflow(form) && { form: toWorkflowForm(form) }) };
 }
 
@@ -164,17 +184,58 @@ async function askOnce(
       return await askElsewhere(cell, call, target, question);
     }
     const envelope = envelopeOf(cell, call, { ...target, reuse: "shared" });
-    const driven = await drive({
-      envelope,
-      target,
-      ask: (entry) => entry.flow(envelope, question),
-      isRecorded: false,
-    });
+    const isolate = cell.isolates.loaded(envelope);
+    if (isolate) return await askHere(cell, isolate, envelope, question);
+    // Loading belongs to an invocation that outlives nobody.
+    const ask = (entry: FlowEntry): Promise<RunResult> => entry.flow(envelope, question);
+    const driven = await drive({ envelope, target, ask, isRecorded: false });
     return driven.result;
   } catch (thrown) {
     const error = thrown instanceof IsolaError ? thrown : classifyRuntimeError(thrown);
     return { ok: false, error: error.toData(), logs: [] };
   }
+}
+
+/**
+ * Asked by the actor itself: a driver of its own would double what a call of hooks costs, and they
+ * need none. What never answers is given up; it is dropped with its isolate.
+ */
+async function askHere(
+  cell: Cell,
+  isolate: LoadedIsolate,
+  envelope: CallEnvelope,
+  question: FlowQuestion,
+): Promise<RunResult> {
+  const live = cell.live.open(envelope, cell.now(), { isWatched: true });
+  cell.isolates.enter(isolate);
+  live.onLeave = () => cell.isolates.leave(isolate);
+  cell.sayEntered(envelope);
+  try {
+    const answer = cell.isolates.entry(isolate).flow(envelope, question) as Promise<RunResult>;
+    const settled = await within(answer, ANSWER_MAX_MS);
+    const result = settled === undefined ? tooLate(envelope) : (checkResult(settled) ?? noResult());
+    if (result.logs.length > 0 || (!result.ok && result.thrown)) {
+      await keepLogs(envelope, result);
+    }
+    return result;
+  } finally {
+    cell.live.close(live, cell.now());
+  }
+}
+
+function tooLate({ fn }: CallEnvelope): RunResult {
+  const parts = {
+    attempted: `ask ${fn} for its plan or hooks`,
+    found: `no answer after ${String(ANSWER_MAX_MS)} ms`,
+    required: "hooks that answer at once",
+  };
+  return { ok: false, error: new IsolaError("TIMEOUT", parts).toData(), logs: [] };
+}
+
+/** Only tenant code that replaced the shim answers so. */
+function noResult(): RunResult {
+  const parts = { attempted: "ask a workflow", found: "an answer that is no result" };
+  return { ok: false, error: new IsolaError("RESULT_INVALID", parts).toData(), logs: [] };
 }
 
 async function askElsewhere(
@@ -222,7 +283,7 @@ function hashOf(plan: Plan): Promise<string> {
 function keepPlan(key: string, planned: FlowPlanned): void {
   const [oldest] = fixedPlans.keys();
   if (fixedPlans.size >= KEPT_PLANS && oldest !== undefined) fixedPlans.delete(oldest);
-  fixedPlans.set(key, planned);
+  fixedPlans.set(key, { ...planned, names: [...namesOf(planned.plan)] });
 }
 
 function versionKey(namespace: string, name: string, version: number): string {

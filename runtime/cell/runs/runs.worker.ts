@@ -42,7 +42,7 @@ import { Attempts, ROOM } from "./attempts.worker.ts";
 import { type CallInput, type CallOutput, attemptCall } from "./async-call.worker.ts";
 import { type CallbackContent, callBack, shownTo } from "./callbacks.worker.ts";
 import { CodeSessions } from "./code-sessions.worker.ts";
-import { callHooks, planRun } from "./flow-driver.worker.ts";
+import { callHooks, knownPlan, planRun } from "./flow-driver.worker.ts";
 import { callsWithValues, heldResults, lossOf, withValues } from "./held-values.ts";
 import type {
   Attempter,
@@ -85,6 +85,7 @@ export class Runs implements RunsDesk {
   readonly #waiters = new Waiters();
   readonly #staged = new StagedStarts();
   readonly #lineWaiters = new LineWaiters();
+  #dueAtMs: number | undefined;
 
   /** Opens synchronously. @param fail ends the actor. */
   constructor(log: CommitLog, jobs: RunJobs, fail: (reason: unknown) => void) {
@@ -98,15 +99,20 @@ export class Runs implements RunsDesk {
       () => systemClock.now(),
       () => this.#guarded(() => this.#coordinator.wake()),
     );
+    const wakeAt = (atMs: number | undefined): void => {
+      this.#dueAtMs = atMs;
+      timers.wakeAt(atMs);
+    };
     this.#coordinator = new Coordinator({
       sql: log,
       log,
       clock: systemClock,
       random: systemRandom,
-      timers,
+      timers: { wakeAt },
       codec: { encode: encodeValue, decode: decodeValue },
       outside: {
         describe: describeWorkflow,
+        planned: knownPlan,
         perform: (run, request, effect) => this.#perform(run, request, effect),
       },
       store: jobs,
@@ -114,6 +120,16 @@ export class Runs implements RunsDesk {
       noted: (id) => this.#lineWaiters.noted(id),
     });
     jobs.sweep((id) => this.#coordinator.find(id) !== undefined);
+  }
+
+  /** Something is under way that ends with the process. */
+  get isBusy(): boolean {
+    return this.#coordinator.isBusy;
+  }
+
+  /** When something that waits is due. */
+  get dueAtMs(): number | undefined {
+    return this.#dueAtMs;
   }
 
   get openedPosition(): number {

@@ -28,6 +28,7 @@ import { type Budgets, Store, stepOfCall } from "../../../store/index.ts";
 import { RefusingTarget, openForCall } from "../call-store-target.worker.ts";
 import { currentCell } from "../cell.worker.ts";
 import { RunJobs } from "../runs/run-store.ts";
+import { ReturnAlarm } from "./return-alarm.ts";
 import { Runs } from "../runs/runs.worker.ts";
 import { warn } from "../stdout.worker.ts";
 import { decodeValue, encodeValue } from "../value-codec.ts";
@@ -53,6 +54,8 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
   readonly #jobs: RunJobs;
   readonly #runs: Runs;
   readonly #gauge: DiskGauge;
+  /** Where actors are evicted. */
+  readonly #return: ReturnAlarm | undefined;
   readonly #desk: Desk;
   /** What namespaces with a quota may hold here; the gateway, which sees all shards, says it. */
   #allowances: ReadonlyMap<string, number> = new Map();
@@ -70,7 +73,10 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
       atomically: (body) => storage.transactionSync(body),
       sync: () => storage.sync(),
       later: afterThisTick,
-      beforeCommit: () => this.#store.plan(),
+      beforeCommit: () => {
+        this.#store.plan();
+        this.#return?.look();
+      },
       failed: (reason) => this.#end(reason),
       wrote,
     });
@@ -95,8 +101,11 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
         namespaceBytes: (namespace) => this.#quotaOf(namespace),
       },
     );
+    currentCell()?.live.abandon(shard, clock.now());
     this.#jobs = new RunJobs(this.#store);
     this.#runs = new Runs(this.#log, this.#jobs, (reason) => this.#log.fail(reason));
+    // A host pins its actors and says what a cell is; elsewhere the runtime evicts them.
+    this.#return = env.CELL ? undefined : this.#makeReturn();
     this.#desk = this.#makeDesk();
     this.ctx.waitUntil(this.#store.swept);
   }
@@ -177,6 +186,13 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
     this.#store.diskFreeBytes = this.#gauge.freeBytes;
   }
 
+  /** Nobody else asks: the runs go on, or were made anew when the actor opened. */
+  override async alarm(): Promise<void> {
+    await this.#opened();
+    this.#return?.fired();
+    await this.#log.committed(this.#log.position);
+  }
+
   /** H1: of both components. */
   #opened(): Promise<void> {
     const position = Math.max(this.#store.openedPosition, this.#runs.openedPosition);
@@ -194,10 +210,20 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
     return allowed ?? currentCell()?.table.namespace(namespace)?.storeMaxBytes ?? 0;
   }
 
+  #makeReturn(): ReturnAlarm {
+    return new ReturnAlarm({
+      now: () => systemClock.now(),
+      isBusy: () => this.#runs.isBusy,
+      dueAtMs: () => this.#runs.dueAtMs,
+      set: (atMs) => {
+        this.ctx.storage.setAlarm(atMs).catch((reason: unknown) => this.#log.fail(reason));
+      },
+    });
+  }
+
   #makeDesk(): Desk {
     const [store, log, runs] = [this.#store, this.#log, this.#runs];
     const breath = new Breath(() => systemClock.now());
-    // A host pins its actors and says what a cell is; elsewhere the runtime evicts them.
     const rest = this.env.CELL ? undefined : new RestTimer(() => void this.#writeBack());
     return {
       store,
