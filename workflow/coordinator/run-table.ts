@@ -41,6 +41,9 @@ const LINES_AT_ONCE = 256;
 /** So much further a run's events are numbered that begins anew: ids of lines never come again. */
 const ANEW = 1_000_000;
 
+/** Runs that are looked at when one has to leave memory. */
+const EVICTION_LOOKS = 16;
+
 /** Whether each of its events is on disk; if not, a restart begins the run anew. */
 export const isDurable = ({ state }: Run): boolean => state.plan?.durability !== "run";
 
@@ -230,12 +233,20 @@ export class RunTable {
     this.#keep(live);
   }
 
-  /** Forgets runs that wait, the longest unused first, until at most so many are in memory. */
+  /**
+   * Forgets runs that wait, the longest unused first, until at most so many are in memory. A few
+   * are looked at each time: where all are busy, each look costs, and finds nothing.
+   */
   evict(max: number): void {
-    if (this.#live.size <= max) return;
-    for (const [number, { run }] of this.#live) {
-      if (this.#live.size <= max) return;
-      if (!run.isBusy && isDurable(run)) this.#drop(number);
+    let looks = Math.min(this.#live.size, EVICTION_LOOKS);
+    for (const [number, live] of this.#live) {
+      if (this.#live.size <= max || looks === 0) return;
+      looks -= 1;
+      if (!live.run.isBusy && isDurable(live.run)) this.#drop(number);
+      else {
+        this.#live.delete(number);
+        this.#live.set(number, live);
+      }
     }
   }
 
