@@ -7,6 +7,7 @@ import {
   type RouteTarget,
   type RunResult,
   parseTraceparent,
+  spanOfRun,
 } from "../contract/index.ts";
 import { spanOfCall } from "../telemetry/index.ts";
 import type { Cell } from "./cell.worker.ts";
@@ -48,8 +49,9 @@ export function recordCall(cell: Cell, ctx: ExecutionContext, facts: CallFacts):
   cell.telemetry.addCall(ctx, record);
   const own = parseTraceparent(envelope.tp);
   if (!own) return;
-  const parent = caller && parseTraceparent(caller.tp);
-  cell.telemetry.addSpan(ctx, spanOfCall(record, own, parent?.spanId));
+  const { rs } = envelope;
+  const parent = caller ? parseTraceparent(caller.tp)?.spanId : rs && spanOfRun(rs.run);
+  cell.telemetry.addSpan(ctx, spanOfCall(record, own, parent));
 }
 
 function outcomeOf(result: RunResult): CallOutcome {

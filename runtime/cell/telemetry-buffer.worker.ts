@@ -16,6 +16,9 @@ const ABANDONED_MS = 2_000;
 /** Beyond this many waiting items new ones are dropped: the gateway is not taking them. */
 const MAX_ITEMS = 20_000;
 
+/** An invocation, or an actor. */
+type Carrier = Pick<ExecutionContext, "waitUntil">;
+
 export class TelemetryBuffer {
   readonly #supply: SupplyClient;
   #calls: CallRecord[] = [];
@@ -29,17 +32,17 @@ export class TelemetryBuffer {
     this.#now = now;
   }
 
-  addCall(ctx: ExecutionContext, record: CallRecord): void {
+  addCall(ctx: Carrier, record: CallRecord): void {
     if (this.#count() < MAX_ITEMS) this.#calls.push(record);
     this.#schedule(ctx);
   }
 
-  addLogs(ctx: ExecutionContext, lines: readonly LogLine[]): void {
+  addLogs(ctx: Carrier, lines: readonly LogLine[]): void {
     if (this.#count() < MAX_ITEMS) this.#logs.push(...lines);
     this.#schedule(ctx);
   }
 
-  addSpan(ctx: ExecutionContext, span: Span): void {
+  addSpan(ctx: Carrier, span: Span): void {
     if (this.#count() < MAX_ITEMS) this.#spans.push(span);
     this.#schedule(ctx);
   }
@@ -48,7 +51,7 @@ export class TelemetryBuffer {
     return this.#calls.length + this.#logs.length + this.#spans.length;
   }
 
-  #schedule(ctx: ExecutionContext): void {
+  #schedule(ctx: Carrier): void {
     if (this.#count() >= FULL_ITEMS) ctx.waitUntil(this.flush());
     else if (this.#now() - this.#scheduledAtMs > ABANDONED_MS) {
       this.#scheduledAtMs = this.#now();

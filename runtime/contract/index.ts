@@ -299,6 +299,8 @@ export {
   formatTraceparent,
   newTrace,
   childTrace,
+  spanOfRun,
+  traceOfRun,
   type TraceContext,
 } from "./trace.ts";
 export { sizeOfValue } from "./value-size.ts";

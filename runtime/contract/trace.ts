@@ -39,3 +39,29 @@ export function newTrace(random: Random): TraceContext {
 export function childTrace(parent: TraceContext, random: Random): TraceContext {
   return { traceId: parent.traceId, spanId: toHex(random.bytes(8)), sampled: parent.sampled };
 }
+
+/**
+ * The trace of a run and its own span: made of its id, so that whoever makes an attempt, after
+ * whatever crash, hangs it under the same one.
+ *
+ * @param traceparent of the request that began the run.
+ */
+export function traceOfRun(id: string, traceparent: string | undefined): TraceContext {
+  const caller = parseTraceparent(traceparent);
+  const traceId = caller?.traceId ?? [1, 2, 3, 4].map((seed) => hash32(id, seed)).join("");
+  return { traceId, spanId: spanOfRun(id), sampled: caller?.sampled ?? true };
+}
+
+/** Id of a run's own span. */
+export function spanOfRun(id: string): string {
+  return hash32(id, 5) + hash32(id, 6);
+}
+
+/** FNV-1a with a seed, as 8 hex digits, never all zero. */
+function hash32(text: string, seed: number): string {
+  let hash = 0x811c_9dc5 ^ Math.imul(seed, 0x9e37_79b1);
+  for (let at = 0; at < text.length; at += 1) {
+    hash = Math.imul(hash ^ text.charCodeAt(at), 0x0100_0193);
+  }
+  return (hash >>> 0 || 1).toString(16).padStart(8, "0");
+}

@@ -5,4 +5,4 @@ export { TELEMETRY_LIMITS } from "./limits.ts";
 export { createOtlpExporter, type OtlpExporter } from "./otlp-exporter.ts";
 export type { StoreReport } from "./store-ledger.ts";
 export type { MetricsGauges, TelemetryHub } from "./telemetry-hub.ts";
-export { spanOfCall } from "./spans.ts";
+export { NAMESPACE_ATTRIBUTE, spanOfCall } from "./spans.ts";

@@ -11,6 +11,7 @@ import {
   type LogLine,
   type Span,
   type TelemetryBatch,
+  WORKFLOW_LIMITS,
   isLabel,
 } from "../contract/index.ts";
 import type { TelemetryLimits } from "./limits.ts";
@@ -34,6 +35,8 @@ const SPAN_ID = /^(?!0{16})[0-9a-f]{16}$/;
 /** A call lasts no longer than the longest deadline; clocks differ by a minute at most. */
 const DURATION_MAX_MS = LIMITS.timeoutMaxMs + 60_000;
 const SKEW_MS = 60_000;
+/** A run lasts no longer than some of its longest waits. */
+const RUN_MAX_MS = 10 * WORKFLOW_LIMITS.waitMaxMs;
 const MEMORY_MAX_MB = 1024 * 1024;
 
 export interface CheckedBatch extends TelemetryBatch {
@@ -164,7 +167,8 @@ function spanOf(fields: Fields, check: Check): Span | undefined {
   const spanId = matching(fields["spanId"], SPAN_ID);
   const parentSpanId = matching(fields["parentSpanId"], SPAN_ID);
   const kind = oneOf(fields["kind"], KINDS);
-  const startedAtMs = momentOf(fields["startedAtMs"], check);
+  // A run may wait long between what it does.
+  const startedAtMs = momentOf(fields["startedAtMs"], check, RUN_MAX_MS);
   const endedAtMs = momentOf(fields["endedAtMs"], check);
   const { name, error, sampled } = fields;
   if (
@@ -240,8 +244,8 @@ function whole(value: unknown, max: number): number | undefined {
 }
 
 /** A moment of the recent past; rows of usage and rings have no place for others. */
-function momentOf(value: unknown, { nowMs }: Check): number | undefined {
+function momentOf(value: unknown, { nowMs }: Check, pastMs = DURATION_MAX_MS): number | undefined {
   if (typeof value !== "number") return undefined;
-  const isRecent = value >= nowMs - DURATION_MAX_MS && value <= nowMs + SKEW_MS;
+  const isRecent = value >= nowMs - pastMs && value <= nowMs + SKEW_MS;
   return isRecent ? value : undefined;
 }

@@ -124,6 +124,24 @@ describe("a run", () => {
     expect(dot.headers.get("content-type")).toContain("graphviz");
   });
 
+  it("of a plain function is a trace, too: an attempt is a span below it", async () => {
+    const traceId = "3".repeat(32);
+    const headers = { traceparent: `00-${traceId}-${"4".repeat(16)}-01` };
+    const answer = await platform.http.call("/async-function/flaky", { json: 1, headers });
+    const id = String(answer.headers["x-run-id"]);
+    await ended(id);
+    const { client } = platform;
+    await until(async () => (await client.traces({ traceId })).length === 4);
+    const spans = await client.traces({ traceId });
+    const run = spans.find(({ attributes }) => attributes["isola.run_id"] === id);
+    expect(run?.attributes["isola.run_status"]).toBe("completed");
+    const below = spans.filter(({ parentSpanId }) => parentSpanId === run?.spanId);
+    expect(below.map(({ error }) => error)).toStrictEqual(
+      expect.arrayContaining(["function_error", undefined]),
+    );
+    expect(below).toHaveLength(3);
+  });
+
   it("is counted by its function and status", async () => {
     const id = await start("waiting", 1);
     await inStatus(id, "waiting");

@@ -146,6 +146,32 @@ describe("a run of a workflow", () => {
     expect((await ended(child)).status).toBe("terminated");
   });
 
+  it("is a trace: its calls, those of its calls, and runs that it invokes hang under it", async () => {
+    await platform.deploy("caller", `export default async (n, ctx) => ctx.call("double", n);`);
+    await platform.deploy("inner", flowOf(`dag.node("a").apply("caller");`));
+    await platform.deploy("outer", flowOf(`dag.node("a").apply("double").invoke("inner");`));
+    const [traceId, parent] = ["1".repeat(32), "2".repeat(16)];
+    const traceparent = `00-${traceId}-${parent}-01`;
+    const init = { json: 1, headers: { traceparent } };
+    const answer = await platform.http.call("/async-function/outer", init);
+    await ended(String(answer.headers["x-run-id"]));
+    await until(async () => (await platform.client.traces({ traceId })).length === 5);
+    const spans = await platform.client.traces({ traceId });
+    const byId = new Map(spans.map((span) => [span.spanId, span]));
+    const path = (span: (typeof spans)[number]): string => {
+      const above = byId.get(span.parentSpanId ?? "");
+      return above ? `${path(above)} > ${span.name}` : span.name;
+    };
+    expect(spans.map(path).toSorted()).toStrictEqual([
+      "outer",
+      "outer > double",
+      "outer > inner",
+      "outer > inner > caller",
+      "outer > inner > caller > double",
+    ]);
+    expect(spans.find(({ name }) => name === "outer")?.parentSpanId).toBe(parent);
+  });
+
   it("with a large input is started again with the same", async () => {
     const large = "x".repeat(200_000);
     await platform.deploy("length", flowOf(`dag.node("a").modify((text) => text.length);`));

@@ -9,7 +9,14 @@
  * K4 Under durability `run` a run begins anew after a restart, with the commands that it was
  *    given; otherwise it goes on.
  */
-import { type Clock, IsolaError, type Sql, toIsolaError } from "../../runtime/contract/index.ts";
+import {
+  type Clock,
+  IsolaError,
+  type Sql,
+  formatTraceparent,
+  toIsolaError,
+  traceOfRun,
+} from "../../runtime/contract/index.ts";
 import { type Plan, validatePlan } from "../builder/index.ts";
 import type { Effect, RunEvent, Started } from "../engine/model.ts";
 import type { Outcome } from "../engine/model.ts";
@@ -416,13 +423,14 @@ export class Coordinator {
 
   #beginChild(parent: Live, child: ChildEffect, kind: WorkflowKind | undefined): void {
     const { run: id, workflow, input, chain, step, token } = child;
+    const trace = parent.request.headers["traceparent"];
     if (kind) {
       this.#begin(id, parent.namespace, {
         workflow,
         ...kind,
         input,
         query: {},
-        headers: {},
+        headers: { traceparent: formatTraceparent(traceOfRun(parent.id, trace)) },
         revision: parent.request.revision,
         chain,
         parent: { run: parent.id, step, token },
@@ -459,7 +467,7 @@ export class Coordinator {
     this.#ended += 1;
     this.#dues.set(live.number, undefined);
     this.#seams.store.end(this.#home(live), ended);
-    this.#send(live, { do: "ended", ended });
+    this.#send(live, { do: "ended", ended, startedAtMs: live.run.state.startedAtMs });
     const { parent, workflow } = live.request;
     this.#places.leave(live.namespace, workflow, live.number);
     this.#next.push(() => this.#admit(live.namespace, workflow));

@@ -41,7 +41,7 @@ export type OutwardEffect =
           | "parkCode";
       }
     >
-  | { readonly do: "ended"; readonly ended: Ended }
+  | { readonly do: "ended"; readonly ended: Ended; readonly startedAtMs: number }
   /** Find out what the workflow is, answer `childDescribed`. */
   | { readonly do: "describeChild"; readonly child: ChildEffect }
   /** Tell the URL what came of the run, answer `calledBack`. */

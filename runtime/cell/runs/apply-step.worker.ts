@@ -12,6 +12,7 @@ import {
   VALUE_TYPE,
   isWorkflow,
   toIsolaError,
+  traceOfRun,
 } from "../../contract/index.ts";
 import type { Outcome, RunRef, RunReport, RunRequest } from "../../../workflow/index.ts";
 import { type Cell, currentCell } from "../cell.worker.ts";
@@ -20,7 +21,7 @@ import { classifyRuntimeError } from "../runtime-error.ts";
 import { type HttpShape, httpParts } from "../shim/http-shape.ts";
 import { encodeValue } from "../value-codec.ts";
 import { drive, endDriven } from "./driver.worker.ts";
-import { pauseBefore, placeByGateway } from "./gateway-attempt.worker.ts";
+import { pauseBefore, placeByGateway, withTrace } from "./gateway-attempt.worker.ts";
 import type { Dispatch } from "./performers.ts";
 import { NOT_RUN, canceled, failed, notRun, runError } from "./run-errors.ts";
 import { type StepCall, envelopeOf, mustLeave } from "./step-call.worker.ts";
@@ -60,6 +61,7 @@ export async function applyStep(
     name: operation.function,
     version: version === "latest" ? undefined : (version ?? effect.pin?.version),
     chain: [...(request.chain ?? []), request.workflow],
+    trace: traceOfRun(run.id, request.headers["traceparent"]),
     step: { step, token, epoch: run.epoch },
     attempt: effect.attempt,
     idempotencyKey: effect.idempotencyKey,
@@ -167,7 +169,7 @@ function completed(value: unknown): Outcome {
 
 /** The head of an attempt for the gateway. */
 export function attemptOf(
-  { run, name, chain, step, attempt, idempotencyKey, deadlineMs }: StepCall,
+  { run, name, chain, trace, step, attempt, idempotencyKey, deadlineMs }: StepCall,
   { version }: Pick<RouteTarget, "version">,
   request: RunAttempt["request"],
 ): RunAttempt {
@@ -177,7 +179,7 @@ export function attemptOf(
     version,
     attempt,
     idempotencyKey,
-    request,
+    request: withTrace(request, trace),
     step: { run: run.id, call: "", ...step, chain, deadlineMs },
   };
 }

@@ -7,10 +7,11 @@ import {
   type RunAttempt,
   type RunInputHead,
   type RunOutputHead,
+  traceOfRun,
 } from "../../contract/index.ts";
 import type { Outcome, RunRef, RunReport } from "../../../workflow/index.ts";
 import { currentCell } from "../cell.worker.ts";
-import { placeByGateway } from "./gateway-attempt.worker.ts";
+import { placeByGateway, withTrace } from "./gateway-attempt.worker.ts";
 import type { Dispatch } from "./performers.ts";
 import { canceled, failed, notRun, runError } from "./run-errors.ts";
 
@@ -48,7 +49,7 @@ export async function attemptCall(
     version: pin?.version ?? 0,
     attempt: effect.attempt,
     idempotencyKey: effect.idempotencyKey,
-    request,
+    request: withTrace(request, traceOfRun(run.id, traceparentOf(request))),
     // Bounded by the function's own timeout, from when it runs.
     step: { run: run.id, step, token, epoch: run.epoch, call: "", chain: [], deadlineMs: 0 },
   };
@@ -57,7 +58,7 @@ export async function attemptCall(
     case "answered":
       return settled(answered(placed.output, placed.body));
     case "refused":
-      return settled(failed(placed.error));
+      return settled(failed(placed.error, placed.thrown));
     case "canceled":
       return settled(canceled());
     case "interrupted": {
@@ -66,6 +67,11 @@ export async function attemptCall(
       return { type: "interrupted", attempts, where, error: runError(error) };
     }
   }
+}
+
+/** Of the request that the run began with. */
+export function traceparentOf({ headers }: RunInputHead): string | undefined {
+  return headers.find(([name]) => name.toLowerCase() === "traceparent")?.[1];
 }
 
 function answered(output: RunOutputHead, body: Uint8Array): Outcome {

@@ -22,7 +22,7 @@ import {
   formatTraceparent,
   functionKey,
   newCallId,
-  newTrace,
+  traceOfRun,
 } from "../../contract/index.ts";
 import type {
   Held,
@@ -434,7 +434,7 @@ function canceled({ step, token }: Dispatch): RunReport {
 async function envelopeOf(
   cell: Cell,
   { id, namespace: ns }: RunRef,
-  { workflow: fn, version, chain = [] }: RunRequest,
+  { workflow: fn, version, chain = [], headers }: RunRequest,
   callId: string,
 ): Promise<CallEnvelope> {
   const target = await targetOf(cell, { namespace: ns, name: fn, version });
@@ -444,7 +444,8 @@ async function envelopeOf(
     fn,
     v: target.version,
     dl: 0,
-    tp: formatTraceparent(newTrace(cell.random)),
+    // What the code calls hangs under the run itself.
+    tp: formatTraceparent(traceOfRun(id, headers["traceparent"])),
     at: 1,
     ik: id,
     ch: chain.map((name) => functionKey(ns, name)),

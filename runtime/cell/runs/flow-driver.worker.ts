@@ -13,6 +13,7 @@ import {
   type RunResult,
   VALUE_TYPE,
   isWorkflow,
+  traceOfRun,
 } from "../../contract/index.ts";
 import type {
   HookResult,
@@ -175,6 +176,7 @@ async function askOnce(
       version: target.version,
       // A chain that is not empty: values come from the platform.
       chain: [...chain, workflow],
+      trace: traceOfRun(run.id, request.headers["traceparent"]),
       step: { step: "", token: 0, epoch: run.epoch },
       attempt: 1,
       idempotencyKey: `${run.id}/${question.ask}`,

@@ -8,6 +8,8 @@ import {
   type RunAttempted,
   type RunOutputHead,
   type ThrownData,
+  type TraceContext,
+  formatTraceparent,
   frame,
   unframe,
 } from "../../contract/index.ts";
@@ -28,6 +30,15 @@ export type Placed =
       readonly error: ErrorData;
     }
   | { readonly kind: "canceled" };
+
+/** The request under the run's own span. */
+export function withTrace(
+  request: RunAttempt["request"],
+  trace: TraceContext,
+): RunAttempt["request"] {
+  const others = request.headers.filter(([name]) => name.toLowerCase() !== "traceparent");
+  return { ...request, headers: [...others, ["traceparent", formatTraceparent(trace)]] };
+}
 
 /** Never rejects; asks again until it ran. @param signal it is to end. */
 export async function placeByGateway(

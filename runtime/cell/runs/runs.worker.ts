@@ -56,6 +56,7 @@ import { answerInstance } from "./instances.worker.ts";
 import { LineWaiters } from "./line-waiters.ts";
 import { type StartAgain, answerAsk } from "./run-admin.worker.ts";
 import { requestStep } from "./request-step.worker.ts";
+import { spanOfRun } from "./run-span.worker.ts";
 import type { RunJobs } from "./run-store.ts";
 import { StagedStarts } from "./staged-starts.ts";
 import { requestAgain, startRequest } from "./start-request.ts";
@@ -336,10 +337,11 @@ export class Runs implements RunsDesk {
       runCode: (run, request, effect) => this.code.run(run, request, effect),
       answerStep: (run, _request, effect) => this.code.answer(run, effect),
       parkCode: (run, _request, effect) => this.code.park(run, effect),
-      ended: (run, _request, { ended }) => {
+      ended: (run, request, { ended, startedAtMs }) => {
         this.code.ended(run);
         this.#staged.forget(run.id);
         this.#waiters.ended(run.id, ended);
+        tellSpan(run, request, ended, startedAtMs);
       },
       callback: (run, _request, effect) => void this.#callBack(run, effect.callback),
     };
@@ -420,6 +422,12 @@ export class Runs implements RunsDesk {
       this.#fail(thrown);
     }
   }
+}
+
+/** What carries it belongs to the actor, whose work goes on by itself. */
+function tellSpan(run: RunHome, request: RunRequest, ended: Ended, startedAtMs: number): void {
+  const span = spanOfRun({ run, request, ended, startedAtMs, endedAtMs: systemClock.now() });
+  currentCell()?.telemetry.addSpan({ waitUntil: () => undefined }, span);
 }
 
 function tooMany(name: string): IsolaError {

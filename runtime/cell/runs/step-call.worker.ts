@@ -12,7 +12,8 @@ import {
   formatTraceparent,
   functionKey,
   newCallId,
-  newTrace,
+  type TraceContext,
+  childTrace,
   suspectKey,
 } from "../../contract/index.ts";
 import type { RunRef } from "../../../workflow/index.ts";
@@ -27,6 +28,8 @@ export interface StepCall {
   readonly version: number | undefined;
   /** Workflows from the outermost down to the run's own. */
   readonly chain: readonly string[];
+  /** Of the run: the call's span hangs under it. */
+  readonly trace: TraceContext;
   readonly step: Omit<RunStepRef, "run" | "call">;
   readonly attempt: number;
   readonly idempotencyKey: string;
@@ -43,7 +46,7 @@ export function envelopeOf(cell: Cell, call: StepCall, target: RouteTarget): Cal
     fn: name,
     v: target.version,
     dl: deadlineMs === 0 ? own : deadlineMs,
-    tp: formatTraceparent(newTrace(cell.random)),
+    tp: formatTraceparent(childTrace(call.trace, cell.random)),
     at: attempt,
     ik: printable(idempotencyKey),
     ch: chain.map((one) => functionKey(run.namespace, one)),

@@ -1,0 +1,42 @@
+/** The span of a run: its calls, and the runs that it invoked, hang under it. */
+import { type Span, parseTraceparent, traceOfRun } from "../../contract/index.ts";
+import type { Ended, RunRef, RunRequest } from "../../../workflow/index.ts";
+import { NAMESPACE_ATTRIBUTE } from "../../telemetry/index.ts";
+import { type CallInput, traceparentOf } from "./async-call.worker.ts";
+
+export interface RunFacts {
+  readonly run: RunRef;
+  readonly request: RunRequest;
+  readonly ended: Ended;
+  readonly startedAtMs: number;
+  readonly endedAtMs: number;
+}
+
+export function spanOfRun({ run, request, ended, ...times }: RunFacts): Span {
+  const traceparent = callersTrace(request);
+  const { traceId, spanId, sampled } = traceOfRun(run.id, traceparent);
+  const parent = parseTraceparent(traceparent)?.spanId;
+  return {
+    traceId,
+    spanId,
+    ...(parent !== undefined && { parentSpanId: parent }),
+    name: request.workflow,
+    kind: "internal",
+    ...times,
+    ...(ended.status === "completed" ? {} : { error: ended.error?.code ?? ended.status }),
+    ...(sampled ? {} : { sampled: false }),
+    attributes: {
+      [NAMESPACE_ATTRIBUTE]: run.namespace,
+      "isola.function": request.workflow,
+      "isola.run_id": run.id,
+      "isola.run_status": ended.status,
+    },
+  };
+}
+
+/** Of the request that began the run; of an asynchronous call it is the run's input. */
+function callersTrace({ headers, input, planned }: RunRequest): string | undefined {
+  if (!planned) return headers["traceparent"];
+  if (!("value" in input)) return undefined;
+  return traceparentOf((input.value as CallInput).request);
+}
