@@ -23,6 +23,7 @@ import {
   isWorkflow,
   newJobId,
   shardOfJob,
+  shardOfKey,
   toHex,
   unframe,
 } from "../contract/index.ts";
@@ -231,11 +232,7 @@ async function shardFor(
   const { namespace, name } = route;
   const all = shardsOf(state);
   if (target.concurrency > 0) return homeShard(namespace, name, all.length);
-  if (key !== undefined) {
-    const said = `${namespace}/${name}/${key}`;
-    const digest = await sha256(frame(said, new Uint8Array(0)));
-    return new DataView(digest.buffer as ArrayBuffer).getUint32(0) % all.length;
-  }
+  if (key !== undefined) return shardOfKey(all.length, namespace, name, key);
   const up = all.filter((shard) => state.cells.isUp(slotOf(state, shard)));
   const from = up.length > 0 ? up : all;
   return from[Math.floor(state.random.fraction() * from.length)] ?? 0;

@@ -3,6 +3,7 @@
  * It belongs to the call: what is kept of it after the call has settled is refused.
  */
 import type { StoreJob } from "./store.ts";
+import type { WorkflowHandle } from "./workflows.ts";
 
 /** W3C trace context of this call. */
 export interface TraceInfo {
@@ -81,6 +82,8 @@ export interface Context {
    * `ATTEMPT_ENDED`, `QUOTA_EXCEEDED`; `CONFLICT` in the code of a workflow, which is repeated.
    */
   callAsync(name: string, input?: unknown, options?: StartOptions): Promise<string>;
+  /** A workflow of the same namespace, to start instances and to command them. */
+  workflow(name: string): WorkflowHandle;
   /** Keeps the call's isolate busy until `promise` settles, after the answer has left. */
   waitUntil(promise: Promise<unknown>): void;
 }

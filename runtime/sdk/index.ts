@@ -7,6 +7,12 @@ export { flow } from "../../workflow/builder/index.ts";
 export { type DataStore, type StateStore, dataStore, stateStore } from "./faas-flow.ts";
 export type { CallOptions, Context, Log, StartOptions, TraceInfo } from "./context.ts";
 export type {
+  WorkflowCreateOptions,
+  WorkflowHandle,
+  WorkflowInstanceHandle,
+  WorkflowStatus,
+} from "./workflows.ts";
+export type {
   LockOptions,
   StoreBucket,
   StoreJob,

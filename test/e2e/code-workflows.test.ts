@@ -66,6 +66,16 @@ const OPERATOR = `export default { async fetch(request, env) {
   return Response.json(told);
 } };`;
 
+/** Starts an order and waits for its end. */
+const ORDERS = `export default async (params, ctx) => {
+  const order = await ctx.workflow("order").create({ params });
+  for (;;) {
+    const status = await order.status();
+    if (status.status === "complete" || status.status === "errored") return status;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+};`;
+
 const SUBSCRIBER = `export default { async fetch(request, env) {
   const subscription = await (await env.WAITER.get(await request.json())).subscribe();
   const events = [];
@@ -100,6 +110,7 @@ beforeAll(async () => {
   await platform.deploy("order", ORDER);
   await platform.deploy("waiter", WAITER);
   await platform.deploy("note", NOTE);
+  await platform.deploy("orders", ORDERS);
   await platform.deploy("dying", DYING);
   await platform.deploy("subscriber", SUBSCRIBER, { workflows: { WAITER: "waiter" } });
   await platform.deploy("operator", OPERATOR, { workflows: { WAITER: "waiter" } });
@@ -159,6 +170,13 @@ describe("a binding", () => {
 async function notes(): Promise<unknown[]> {
   return (await platform.call("note", { json: "" })).json as unknown[];
 }
+
+describe("ctx.workflow", () => {
+  it("is the same for functions without bindings", async () => {
+    const answer = await platform.call("orders", { json: { amount: 7 } });
+    expect(answer.json).toMatchObject({ status: "complete", output: { paid: { amount: 7 } } });
+  });
+});
 
 describe("an instance", () => {
   it("is undone newest first when it is terminated so", async () => {

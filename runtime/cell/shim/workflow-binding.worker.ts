@@ -12,6 +12,7 @@ import {
   type InstanceStep,
   IsolaError,
 } from "../../contract/index.ts";
+import type { WorkflowHandle, WorkflowInstanceHandle } from "../../sdk/index.ts";
 import { namedError } from "./cloudflare-errors.ts";
 import { parseStepDuration } from "../../../workflow/index.ts";
 
@@ -37,7 +38,7 @@ interface BatchError {
   readonly message: string;
 }
 
-export class WorkflowBinding {
+export class WorkflowBinding implements WorkflowHandle {
   readonly #name: string;
   readonly #ask: AskInstance;
 
@@ -133,7 +134,7 @@ export class WorkflowBinding {
   }
 }
 
-export class WorkflowInstance {
+class WorkflowInstance implements WorkflowInstanceHandle {
   readonly id: string;
   readonly #ask: AskInstance;
 
@@ -162,8 +163,9 @@ export class WorkflowInstance {
     await this.#tell({ op: "delete", id: this.id });
   }
 
-  async status(): Promise<{ status: unknown; output: unknown; error?: unknown }> {
-    const { status, output, error } = await this.#tell({ op: "status", id: this.id });
+  async status(): ReturnType<WorkflowInstanceHandle["status"]> {
+    const answer = await this.#tell({ op: "status", id: this.id });
+    const { status = "running", output, error } = answer;
     return { status, output: output ?? null, ...(error && { error }) };
   }
 
@@ -184,7 +186,7 @@ export class WorkflowInstance {
   }
 }
 
-export class Subscription {
+class Subscription {
   readonly #id: string;
   readonly #ask: AskInstance;
   readonly #filter: ReadonlySet<string> | undefined;
