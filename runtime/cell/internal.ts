@@ -8,6 +8,7 @@ export { classifyRuntimeError } from "./runtime-error.ts";
 export { checkCall } from "./shard/check-call.ts";
 export { CommitLog } from "./shard/commit-log.ts";
 export { DiskGauge } from "./shard/disk-gauge.ts";
+export { ReturnAlarm } from "./shard/return-alarm.ts";
 export { storageFault } from "./shard/storage-fault.ts";
 export { ofItsOwn, plainValue, storedValue } from "./shard/stored-value.ts";
 export { COLD_RETRY } from "./shard/cold-client.ts";

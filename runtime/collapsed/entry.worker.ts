@@ -7,6 +7,7 @@
 import { WorkerEntrypoint, exports } from "cloudflare:workers";
 import {
   type CellBindings,
+  Shard as CellShard,
   cellShards,
   cellOf,
   handleControl as handleCellControl,
@@ -24,7 +25,7 @@ import {
 } from "../gateway/index.worker.ts";
 import { type CollapsedEnv, isAdminHost, settingsOf } from "./settings.worker.ts";
 
-export { Blocks, Outbound, Scope, Shard } from "../cell/index.worker.ts";
+export { Blocks, Driver, Outbound, Scope } from "../cell/index.worker.ts";
 export { Registry } from "../gateway/index.worker.ts";
 export { BlobStore } from "./blob-store.worker.ts";
 export { OpenEgress } from "./open-egress.worker.ts";
@@ -83,6 +84,15 @@ function gateway(env: CollapsedEnv): ReturnType<typeof gatewayOf> {
     parts.state.cells.apply({ cells });
   }
   return parts;
+}
+
+/** Its alarm may be the first event of an isolate: both halves exist before it opens. */
+export class Shard extends CellShard {
+  constructor(ctx: DurableObjectState, env: CollapsedEnv) {
+    cellOf(() => cellBindings(env));
+    gateway(env);
+    super(ctx, env as never);
+  }
 }
 
 export class CellCalls extends WorkerEntrypoint<CollapsedEnv> {

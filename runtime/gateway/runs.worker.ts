@@ -85,7 +85,6 @@ export async function beginRun(
   const { route, target } = call;
   const { namespace, name } = route;
   const attempted = `call ${name} in a run`;
-  if (!state.bindings.host) throw notHere(attempted);
   const { allowPrivate = [] } = state.bindings.settings;
   const callback = callbackOf(request.headers, name, target.egress, allowPrivate);
   const limit = { maxBytes: RUN_BODY_MAX_BYTES, attempted, code: "BODY_TOO_LARGE" } as const;
@@ -141,9 +140,7 @@ export async function newRunId(state: GatewayState, of: RunOf): Promise<string> 
 /** What a shard says of a run. Errors: `RUN_NOT_FOUND`. */
 export async function findRun(state: GatewayState, id: string, accept: string): Promise<RunAnswer> {
   const shard = shardOfJob(id);
-  if (!state.bindings.host || shard === undefined || !shardsOf(state).includes(shard)) {
-    throw runNotFound(id);
-  }
+  if (shard === undefined || !shardsOf(state).includes(shard)) throw runNotFound(id);
   const question: RunQuestion = { shard, call: { op: "findRun", id, accept } };
   return ask(state, 0, () => sendToShard(state, question));
 }
@@ -242,13 +239,5 @@ function runNotFound(id: string): IsolaError {
   return new IsolaError("RUN_NOT_FOUND", {
     attempted: `find the run ${id.slice(0, 100)}`,
     found: "none",
-  });
-}
-
-function notHere(attempted: string): IsolaError {
-  return new IsolaError("ROUTE_NOT_FOUND", {
-    attempted,
-    found: "the form of one Worker, which keeps no runs",
-    required: "isola start",
   });
 }

@@ -125,6 +125,10 @@ export class Callbacks {
     return this.#dues.nextAtMs;
   }
 
+  get isBusy(): boolean {
+    return this.#underWay.size > 0;
+  }
+
   get size(): number {
     return this.#owed.size;
   }

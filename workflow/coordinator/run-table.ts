@@ -258,6 +258,12 @@ export class RunTable {
     this.#sql.all(STATEMENTS.runDelete, number);
   }
 
+  /** A run that waits may be in memory; one that does not is. */
+  get isBusy(): boolean {
+    for (const { run } of this.#live.values()) if (run.isBusy) return true;
+    return false;
+  }
+
   get residents(): number {
     return this.#live.size;
   }
