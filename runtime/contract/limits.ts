@@ -93,6 +93,8 @@ export const LIMITS = {
   usageKeptMs: 90 * 24 * 60 * 60 * 1_000,
   /** Versions kept per function without traffic; older ones are collected. */
   idleVersionsKept: 10,
+  /** How long after a change of routing a cell may still act on the one before. */
+  routingSpreadMaxMs: 60_000,
   /** A Unix socket's path, by the kernel's sockaddr_un. Beyond: `START_FAILED`. */
   socketPathMaxBytes: 107,
   /** Cell slots that the configuration names beforehand (workerd's topology is static). */

@@ -253,6 +253,8 @@ export type RunAsk =
       /** `run` has failed, and is a dead letter no more. */
       readonly isReplay: boolean;
     }
+  /** When the oldest run that is open began. */
+  | { readonly ask: "oldest" }
   /** Of all namespaces: for metrics. */
   | { readonly ask: "tally" };
 
@@ -280,6 +282,7 @@ export interface RunAnswers {
   readonly graph: { readonly text: string };
   readonly tell: RunInfo;
   readonly startAgain: RunInfo & { readonly isNew: boolean };
+  readonly oldest: { readonly startedAtMs: number | null };
   readonly tally: { readonly rows: readonly RunTally[] };
 }
 

@@ -17,10 +17,12 @@ import {
 } from "../contract/index.ts";
 import { refusalOf, sendToShard, shardsOf, slotOf } from "./ask-shard.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
-import { sleep } from "./system-timers.worker.ts";
+import { sleep, timeout } from "./system-timers.worker.ts";
 
 const PATIENCE_MS = 5_000;
 const PAUSE_MS = 100;
+/** A deploy waits no longer to learn which versions nobody needs. */
+const OLDEST_WAIT_MS = 1_000;
 
 type Asked<Ask extends RunAsk["ask"]> = Extract<RunAsk, { readonly ask: Ask }>;
 
@@ -37,6 +39,25 @@ export async function askRuns<Ask extends RunAsk["ask"]>(
   const response = await sendToShard(state, question, { bytes, type: "application/json" });
   if (!response.ok) throw await refusalOf(response, `ask for runs (${asked.ask})`);
   return response.json<RunAnswers[Ask]>();
+}
+
+/**
+ * When the namespace's oldest run that is open began; null: none is. Undefined if a shard does not
+ * say at once.
+ */
+export async function oldestRun(
+  state: GatewayState,
+  namespace: string,
+): Promise<number | null | undefined> {
+  const late = timeout(OLDEST_WAIT_MS);
+  const asked = Promise.all(
+    shardsOf(state).map((shard) => askRuns<"oldest">(state, shard, namespace, { ask: "oldest" })),
+  ).catch(() => undefined);
+  const answers = await Promise.race([asked, late.elapsed]);
+  late.cancel();
+  if (!Array.isArray(answers)) return undefined;
+  const times = answers.flatMap(({ startedAtMs }) => (startedAtMs === null ? [] : [startedAtMs]));
+  return times.length === 0 ? null : Math.min(...times);
 }
 
 /** Asks the shard of a run, and again while its cell is away. Errors: `RUN_NOT_FOUND`, … */

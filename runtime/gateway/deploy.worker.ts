@@ -23,6 +23,7 @@ import {
 } from "../contract/index.ts";
 import { type Deployed, bundleText, contentHash, sha256Hex } from "../registry/index.ts";
 import { type AdminCall, json } from "./admin-route.worker.ts";
+import { oldestRun } from "./ask-runs.worker.ts";
 import {
   DEPLOY_BODY_MAX_BYTES,
   type ModulePart,
@@ -156,6 +157,7 @@ async function register(
   evaluated: Evaluated,
   isDryRun: boolean,
 ): Promise<Applied<Deployed>> {
+  const oldestRunMs = isDryRun ? undefined : await oldestRun(call.state, call.namespace);
   const input = {
     namespace: call.namespace,
     name,
@@ -167,6 +169,7 @@ async function register(
     config: evaluated.config,
     percent: read.metadata.traffic ?? 100,
     dryRun: isDryRun,
+    ...(oldestRunMs !== undefined && { oldestRunMs }),
   };
   return call.state.change("deploy", input, call.background);
 }

@@ -5,6 +5,9 @@
  *    given twice, not even after the function was removed: caches may key on it.
  * F2 Deploying content that a version has already makes that version live again.
  * F3 Every version with traffic is kept; of the idle ones the newest `idleVersionsKept`.
+ * F4 A run is pinned to versions that had traffic when it began, or since. What has been idle since
+ *    before the oldest open run began is pinned by none; nothing else leaves, nor anything while a
+ *    shard cannot say.
  */
 import {
   IsolaError,
@@ -109,7 +112,9 @@ export function deploy(scope: Scope, input: DeployInput): Deployed {
   const percent = traffic.find((share) => share.version === version)?.percent ?? 0;
   const arrivals = recordArrival(row ? storedArrivals(row) : [], version, percent);
   putFunction(scope, input, traffic, arrivals, scope.nowMs);
-  collectIdle(scope, input, traffic, version);
+  // Before it is noted who is idle by this change.
+  collectIdle(scope, input, traffic, input);
+  noteIdle(scope, input, traffic);
   return { version, created: !known, traffic };
 }
 
@@ -136,6 +141,7 @@ export function setTraffic(
     ? recordReturn(arrivals, version)
     : recordArrival(arrivals, version, input.percent);
   putFunction(scope, input, traffic, after, row.deployedAtMs);
+  noteIdle(scope, input, traffic);
   return { version, traffic };
 }
 
@@ -295,13 +301,35 @@ function putFunction(
   scope.touchRoute(namespace, name);
 }
 
-/** Idle versions beyond those kept leave, oldest first (F3); the one just deployed stays. */
-function collectIdle(scope: Scope, key: Key, traffic: readonly Share[], deployed: number): void {
-  const live = new Set([deployed, ...traffic.map((share) => share.version)]);
-  const idle = scope.db
-    .all(STATEMENTS.versionList, key.namespace, key.name)
-    .filter((row) => !live.has(row.version));
-  for (const row of idle.slice(LIMITS.idleVersionsKept)) deleteVersion(scope, row);
+/**
+ * Idle versions beyond those kept leave, oldest first (F3), unless a run may be pinned to them (F4).
+ */
+function collectIdle(scope: Scope, key: Key, traffic: readonly Share[], deploy: DeployInput): void {
+  const live = new Set(traffic.map((share) => share.version));
+  const rows = scope.db.all(STATEMENTS.versionList, key.namespace, key.name);
+  // The one just deployed stays, with or without traffic.
+  const idle = rows.filter(({ version, contentHash }) => {
+    return !live.has(version) && contentHash !== deploy.contentHash;
+  });
+  for (const row of idle.slice(LIMITS.idleVersionsKept)) {
+    if (isFree(row, deploy.oldestRunMs)) deleteVersion(scope, row);
+  }
+}
+
+function isFree({ idleSinceMs }: VersionRow, oldestRunMs: number | null | undefined): boolean {
+  // It lost its traffic by this very change: cells do not know yet.
+  if (idleSinceMs === null || oldestRunMs === undefined) return false;
+  return oldestRunMs === null || idleSinceMs + LIMITS.routingSpreadMaxMs < oldestRunMs;
+}
+
+/** Notes since when versions have no traffic: before the next change all cells know it. */
+function noteIdle(scope: Scope, { namespace, name }: Key, traffic: readonly Share[]): void {
+  const live = new Set(traffic.map((share) => share.version));
+  for (const { version, idleSinceMs } of scope.db.all(STATEMENTS.versionList, namespace, name)) {
+    const isIdle = !live.has(version);
+    if (isIdle === (idleSinceMs !== null)) continue;
+    scope.db.all(STATEMENTS.versionIdle, isIdle ? scope.nowMs : null, namespace, name, version);
+  }
 }
 
 function deleteVersion(scope: Scope, row: VersionRow): void {

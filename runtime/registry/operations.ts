@@ -48,6 +48,8 @@ export interface DeployInput extends Key {
   readonly percent: number;
   /** Checks everything and registers nothing. */
   readonly dryRun: boolean;
+  /** When the namespace's oldest open run began; null: there is none; absent: nobody knows. */
+  readonly oldestRunMs?: number | null;
 }
 
 export interface Deployed {

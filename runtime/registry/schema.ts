@@ -132,6 +132,8 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     ) WITHOUT ROWID`,
     "CREATE INDEX schedulesByTime ON schedules (nextAtMs) WHERE nextAtMs IS NOT NULL",
   ],
+  // Since when a version has no traffic; null: it has some, or its idleness was not noted yet.
+  ["ALTER TABLE versions ADD COLUMN idleSinceMs INTEGER"],
 ];
 
 /** Tables that a registry of the newest migration has; a missing one is damage. */
@@ -188,6 +190,7 @@ export interface VersionRow {
   readonly config: string;
   readonly quarantined: number;
   readonly createdAtMs: number;
+  readonly idleSinceMs: number | null;
 }
 
 /** A secret without its value, which is large and rarely needed. */
@@ -314,6 +317,9 @@ export const STATEMENTS = {
     "SELECT * FROM versions WHERE namespace = ? ORDER BY name, version DESC",
   ),
   versionListAll: statement<[], VersionRow>("SELECT * FROM versions"),
+  versionIdle: statement<[idleSinceMs: number | null, ...Key, version: number]>(
+    "UPDATE versions SET idleSinceMs = ? WHERE namespace = ? AND name = ? AND version = ?",
+  ),
   versionInsert: statement<
     [
       ...Key,

@@ -3,6 +3,7 @@
  * of the builder (INTERFACE §6).
  */
 import { beforeAll, describe, expect, it } from "vitest";
+import { LIMITS } from "../../runtime/contract/index.ts";
 import type { Answer, CallInit } from "../support/http-calls.ts";
 import { usePlatform } from "../support/platform.ts";
 import { until } from "../support/until.ts";
@@ -420,5 +421,40 @@ describe("failures of a flow", () => {
     const bounded = await run("bounded", 1);
     expect([bounded.status, bounded.code]).toEqual([504, "TIMEOUT"]);
     expect(await lines("slow", 1)).toEqual(["told to end"]);
+  });
+});
+
+describe("a run's versions", () => {
+  it("are those of when it began, whatever is deployed meanwhile, and are not collected", async () => {
+    const version = (name: string) => fn("changing", `() => ${JSON.stringify(name)}`);
+    await version("old");
+    const define = (word: string) =>
+      flow(
+        "pinned",
+        `dag.syncNode().sleep(2_500).apply("changing").modify((v) => [v, "${word}"]);`,
+      );
+    await define("old flow");
+    const started = await run("pinned", null, { headers: { prefer: "wait=0" } });
+    for (let index = 0; index < LIMITS.idleVersionsKept + 2; index += 1) {
+      await version(`new ${String(index)}`);
+    }
+    await define("new flow");
+    const location = String(started.headers.location);
+    expect((await platform().http.call(location)).status).toBe(202);
+    expect((await ended(location)).json).toEqual(["old", "old flow"]);
+    const newest = `new ${String(LIMITS.idleVersionsKept + 1)}`;
+    expect(await result("pinned", null)).toEqual([newest, "new flow"]);
+  });
+
+  it("may be asked for by number, or as the latest; one that is not there is named", async () => {
+    await fn("numbered", "() => 1");
+    await fn("numbered", "() => 2");
+    await flow("by-number", `dag.node("a").apply("numbered", { version: 1 });`);
+    expect(await result("by-number", null)).toBe(1);
+    await flow("by-latest", `dag.node("a").apply("numbered", { version: "latest" });`);
+    expect(await result("by-latest", null)).toBe(2);
+    await flow("by-none", `dag.node("a").apply("numbered", { version: 9 });`);
+    const { status, code } = await run("by-none", null);
+    expect([status, code]).toEqual([404, "VERSION_NOT_FOUND"]);
   });
 });

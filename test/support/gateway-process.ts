@@ -153,7 +153,7 @@ const gateway :Workerd.Worker = (
   durableObjectStorage = (localDisk = "state"),
   bindings = [
     (name = "REGISTRY", durableObjectNamespace = "Registry"),
-    (name = "SETTINGS", json = ${JSON.stringify(JSON.stringify({ ...settings, ...rest }))}),
+    (name = "SETTINGS", json = ${JSON.stringify(JSON.stringify({ shards: 0, ...settings, ...rest }))}),
     (name = "SEAL_KEY", fromEnvironment = "ISOLA_SEAL_KEY"),
     (name = "ADMIN_TOKEN", fromEnvironment = "ISOLA_ADMIN_TOKEN"),
     (name = "BLOBS", service = "blobs"), ${hostBinding}

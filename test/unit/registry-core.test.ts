@@ -25,6 +25,7 @@ interface Deploy {
   readonly content?: string;
   readonly percent?: number;
   readonly dryRun?: boolean;
+  readonly oldestRunMs?: number;
   readonly config?: FunctionConfig;
 }
 
@@ -41,6 +42,7 @@ function deploy(core: RegistryCore, options: Deploy = {}) {
     config: resolveConfig(options.config),
     percent,
     dryRun: options.dryRun ?? false,
+    oldestRunMs: options.oldestRunMs === undefined ? null : options.oldestRunMs,
   } as const;
   return core.change("deploy", input, 0);
 }
@@ -183,6 +185,20 @@ describe("versions", () => {
       freed.push(...deploy(core, { content: String(index) }).freedBundles);
     }
     expect(freed).toEqual(["bundle-1", "bundle-2"]);
+  });
+
+  it("that an open run may be pinned to are kept, and all while nobody knows of runs", () => {
+    const core = newCore();
+    const many = (oldestRunMs: number): number => {
+      for (let index = 0; index < LIMITS.idleVersionsKept + 4; index++) {
+        deploy(core, { content: `${String(oldestRunMs)}-${String(index)}`, oldestRunMs });
+      }
+      return core.read("versions", { namespace: "default", name: "f" }).length;
+    };
+    const count = LIMITS.idleVersionsKept + 4;
+    expect(many(1)).toBe(count);
+    const muchLaterMs = Number.MAX_SAFE_INTEGER;
+    expect(many(muchLaterMs)).toBe(LIMITS.idleVersionsKept + 1);
   });
 
   it("never change their number: removal and return count on", () => {

@@ -260,6 +260,10 @@ export const STATEMENTS = {
   runOldestEnded: statement<[], { endedAtMs: number | null }>(
     "SELECT min(endedAtMs) AS endedAtMs FROM workflowRuns WHERE endedAtMs IS NOT NULL",
   ),
+  runOldestOpen: statement<[namespace: string], { startedAtMs: number | null }>(
+    `SELECT min(startedAtMs) AS startedAtMs FROM workflowRuns
+     WHERE endedAtMs IS NULL AND namespace = ?`,
+  ),
   runDelete: statement<[number: number]>("DELETE FROM workflowRuns WHERE number = ?"),
 
   eventInsert: statement<[run: number, sequence: number, event: Uint8Array]>(

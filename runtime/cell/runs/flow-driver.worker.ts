@@ -30,7 +30,6 @@ import type { LoadedIsolate } from "../isolates.worker.ts";
 import { classifyRuntimeError } from "../runtime-error.ts";
 import { within } from "../shard/system-timers.worker.ts";
 import { checkResult } from "../shim-report.ts";
-import type { IsolaEntry } from "../shim/entry.worker.ts";
 import type { FlowPlanned, FlowQuestion, FlowRun } from "../shim/flow-calls.worker.ts";
 import { decodeValue, encodeValue } from "../value-codec.ts";
 import { attemptOf } from "./apply-step.worker.ts";
@@ -42,8 +41,6 @@ import { type PlanName, namesOf } from "./plan-names.ts";
 import { NOT_RUN, notRun, runError } from "./run-errors.ts";
 import { type StepCall, envelopeOf, mustLeave } from "./step-call.worker.ts";
 import { liveTarget, targetOf } from "./targets.worker.ts";
-
-type FlowEntry = Fetcher<IsolaEntry>;
 
 /** How long a definition, or the hooks of one transition, may take. */
 const ANSWER_MAX_MS = 30_000;
@@ -189,8 +186,12 @@ async function askOnce(
     const isolate = cell.isolates.loaded(envelope);
     if (isolate) return await askHere(cell, isolate, envelope, question);
     // Loading belongs to an invocation that outlives nobody.
-    const ask = (entry: FlowEntry): Promise<RunResult> => entry.flow(envelope, question);
-    const driven = await drive({ envelope, target, ask, isRecorded: false });
+    const driven = await drive({
+      envelope,
+      target,
+      ask: (entry) => entry.flow(envelope, question),
+      isRecorded: false,
+    });
     return driven.result;
   } catch (thrown) {
     const error = thrown instanceof IsolaError ? thrown : classifyRuntimeError(thrown);

@@ -81,6 +81,8 @@ function answerOf(
     }
     case "startAgain":
       return { ...infoOf(coordinator, namespace, asked.id), isNew };
+    case "oldest":
+      return { startedAtMs: coordinator.oldestOpen(namespace) ?? null };
     case "tally":
       return { rows: coordinator.tally() };
   }
