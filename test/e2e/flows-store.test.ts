@@ -175,6 +175,19 @@ describe.each(["default", "own"])("steps in the namespace %s", (namespace) => {
     expect(job?.endedAtMs).toBeGreaterThan(0);
   });
 
+  it("hold together more than a row of the database may have", async () => {
+    await fn("fill", `return "x".repeat(5_000) + input.length;`);
+    await flow(
+      "wide",
+      `dag.node("make")
+        .modify((n) => Array.from({ length: n }, () => "y".repeat(3_000)));
+      dag.forEachBranch("each", (items) => items, {}).node("one").apply("fill");
+      dag.node("count").modify((all) => Object.keys(all).length);
+      dag.edge("make", "each"); dag.edge("each", "count");`,
+    );
+    expect(await result("wide", 700)).toBe(700);
+  });
+
   it("refuse a result that is too large, with a reason", async () => {
     await fn("huge", "return new Uint8Array(40 * 1024 * 1024);");
     await flow("huge-flow", `dag.node("a").apply("huge");`);

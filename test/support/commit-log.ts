@@ -1,5 +1,13 @@
 /** The log of a shard that simulations drive: a commit happens when they say so. */
-import type { Log } from "../../runtime/contract/index.ts";
+import type { Log, SqlValue } from "../../runtime/contract/index.ts";
+
+/** workerd's SQLite takes no text or blob beyond that. */
+const VALUE_MAX_BYTES = 2_000_000;
+
+export function checkSize(value: SqlValue): void {
+  const size = typeof value === "string" || value instanceof Uint8Array ? value.length : 0;
+  if (size > VALUE_MAX_BYTES) throw new Error(`string or blob too big: ${String(size)}`);
+}
 
 export class CommitLog implements Log {
   position = 1;

@@ -8,7 +8,7 @@ import { deserialize, serialize } from "node:v8";
 import type { Sql, SqlValue, Statement } from "../../runtime/contract/index.ts";
 import { type Flow, runHooks } from "../../workflow/builder/index.ts";
 import { Coordinator, type Outcome, type Outside, type RunReport } from "../../workflow/index.ts";
-import { CommitLog } from "./commit-log.ts";
+import { CommitLog, checkSize } from "./commit-log.ts";
 import { type WorldFunction, seededRandom, valueOf } from "./workflow-world.ts";
 
 type StartRequest = Parameters<Coordinator["start"]>[0];
@@ -245,6 +245,7 @@ export class CoordinatorWorld {
         this.#database.exec("BEGIN");
         this.#isDirty = true;
       }
+      for (const parameter of parameters) checkSize(parameter);
       const prepared = this.#statements.get(query) ?? this.#database.prepare(query);
       if (!query.startsWith("CREATE")) this.#statements.set(query, prepared);
       return prepared.all(...parameters) as R[];

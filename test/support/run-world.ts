@@ -23,7 +23,7 @@ import {
   type RunHome,
   type RunRequest,
 } from "../../workflow/index.ts";
-import { CommitLog } from "./commit-log.ts";
+import { CommitLog, checkSize } from "./commit-log.ts";
 import { BlockDisk, Life, MemoryBlocks, NAMESPACE } from "./store-world.ts";
 import { type Code, CodeSession } from "./workflow-code-world.ts";
 import { type AttemptInfo, type WorldFunction, seededRandom, valueOf } from "./workflow-world.ts";
@@ -292,6 +292,7 @@ export class RunWorld {
         this.#database.exec("BEGIN");
         this.#isDirty = true;
       }
+      for (const parameter of parameters) checkSize(parameter);
       const prepared = this.#statements.get(query) ?? this.#database.prepare(query);
       if (!query.startsWith("CREATE")) this.#statements.set(query, prepared);
       return prepared.all(...parameters) as R[];

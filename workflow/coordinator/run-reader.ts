@@ -18,6 +18,7 @@ import type {
   RunRequest,
   RunSummary,
 } from "./model.ts";
+import { Pieces } from "./pieces.ts";
 import { type EventLines, type RunTable, readLines } from "./run-table.ts";
 import { type RunRow, STATEMENTS } from "./schema.ts";
 
@@ -38,11 +39,13 @@ export class RunReader {
   readonly #sql: Sql;
   readonly #codec: ValueCodec;
   readonly #table: RunTable;
+  readonly #pieces: Pieces;
 
   constructor(sql: Sql, codec: ValueCodec, table: RunTable) {
     this.#sql = sql;
     this.#codec = codec;
     this.#table = table;
+    this.#pieces = new Pieces(sql);
   }
 
   show(namespace: string, id: string): RunSummary {
@@ -106,7 +109,9 @@ export class RunReader {
   /** Lines of events from that one on, in their order: as many as rows were looked at. */
   #events(row: RunRow, sequence: number): readonly EventLines[] {
     const rows = this.#sql.all(STATEMENTS.historyFrom, row.number, sequence, HISTORY_ROWS);
-    const written = rows.flatMap(({ entries }) => readLines(entries));
+    const written = rows.flatMap((lines) =>
+      readLines(this.#pieces.readText(row.number, "lines", lines.sequence, lines.entries)),
+    );
     const last = rows.length < HISTORY_ROWS ? Number.POSITIVE_INFINITY : (written.at(-1)?.[0] ?? 0);
     const others = this.#table.lines(row).filter(([event]) => event <= last);
     return [...written, ...others].toSorted(([one], [other]) => one - other);
@@ -120,7 +125,8 @@ export class RunReader {
 
   #line({ number, failure, ...row }: ListedRow): RunLine {
     const { id, workflow, status, startedAtMs, endedAtMs } = row;
-    const error = failure && (this.#codec.decode(failure) as RunSummary["ended"])?.error;
+    const ended = failure && this.#ended(number, failure);
+    const error = ended?.error;
     return {
       number,
       id,
@@ -133,15 +139,20 @@ export class RunReader {
     };
   }
 
+  #ended(number: number, column: Uint8Array): NonNullable<RunSummary["ended"]> {
+    const encoded = this.#pieces.read(number, "ended", 0, column);
+    return this.#codec.decode(encoded) as NonNullable<RunSummary["ended"]>;
+  }
+
   #summary(row: RunRow): RunSummary {
-    const { id, workflow, status, startedAtMs, endedAtMs, ended } = row;
+    const { number, id, workflow, status, startedAtMs, endedAtMs, ended } = row;
     return {
       id,
       workflow,
       status: status as RunStatus,
       startedAtMs,
       ...(endedAtMs !== null && { endedAtMs }),
-      ...(ended && { ended: this.#codec.decode(ended) as RunSummary["ended"] & object }),
+      ...(ended && { ended: this.#ended(number, ended) }),
       ...replays(row),
     };
   }

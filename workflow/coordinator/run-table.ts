@@ -11,6 +11,7 @@ import type { Effect, HistoryEntry, RunEvent, RunState, Started } from "../engin
 import { Run } from "../engine/run.ts";
 import { DueQueue } from "./due-queue.ts";
 import type { RunRequest } from "./model.ts";
+import { Pieces } from "./pieces.ts";
 import { type RunRow, STATEMENTS } from "./schema.ts";
 import { Tally } from "./tally.ts";
 
@@ -50,6 +51,7 @@ export const isDurable = ({ state }: Run): boolean => state.plan?.durability !==
 export class RunTable {
   readonly #sql: Sql;
   readonly #codec: ValueCodec;
+  readonly #pieces: Pieces;
   readonly #live = new Map<number, Live>();
   readonly #byId = new Map<string, Live>();
   readonly tally = new Tally();
@@ -58,6 +60,7 @@ export class RunTable {
   constructor(sql: Sql, codec: ValueCodec) {
     this.#sql = sql;
     this.#codec = codec;
+    this.#pieces = new Pieces(sql);
     this.#last = sql.all(STATEMENTS.runLast)[0]?.number ?? 0;
     for (const { namespace, workflow, status, count } of sql.all(STATEMENTS.runsCounted)) {
       this.tally.found(namespace, workflow, status, count);
@@ -171,8 +174,9 @@ export class RunTable {
   append(live: Live, event: RunEvent, isKept: boolean, entries: readonly HistoryEntry[]): void {
     live.head += 1;
     if (isKept) {
-      const encoded = this.#codec.encode(event);
-      this.#sql.all(STATEMENTS.eventInsert, live.number, live.head, encoded);
+      const { number, head } = live;
+      const encoded = this.#pieces.write(number, "event", head, this.#codec.encode(event));
+      this.#sql.all(STATEMENTS.eventInsert, number, head, encoded);
     }
     if (entries.length > 0) live.lines.push([live.head, entries]);
     // What no journal has is kept in memory alone, so far.
@@ -208,9 +212,11 @@ export class RunTable {
 
   /** Replaces the journal so far by the state. */
   snapshot(live: Live): void {
-    const state = this.#codec.encode(live.run.state);
-    this.#sql.all(STATEMENTS.runSnapshot, live.head, state, live.number);
-    this.#sql.all(STATEMENTS.eventsDrop, live.number, live.head);
+    const { number, head, run } = live;
+    this.#pieces.dropJournal(number);
+    const state = this.#pieces.write(number, "state", 0, this.#codec.encode(run.state));
+    this.#sql.all(STATEMENTS.runSnapshot, head, state, number);
+    this.#sql.all(STATEMENTS.eventsDrop, number, head);
     this.#writeLines(live);
     live.snapshot = live.head;
   }
@@ -221,7 +227,8 @@ export class RunTable {
     const { ended } = run.state;
     if (!ended) return;
     if (head - live.snapshot > JOURNAL_KEPT || !isDurable(run)) this.snapshot(live);
-    this.#sql.all(STATEMENTS.runEnd, ended.status, atMs, this.#codec.encode(ended), number);
+    const encoded = this.#pieces.write(number, "ended", 0, this.#codec.encode(ended));
+    this.#sql.all(STATEMENTS.runEnd, ended.status, atMs, encoded, number);
     this.tally.moved(live.namespace, live.request.workflow, live.written.status, ended.status);
     live.written = { status: ended.status, dueAtMs: null, isBusy: false };
     this.#drop(number);
@@ -254,6 +261,7 @@ export class RunTable {
     this.#drop(number);
     this.#sql.all(STATEMENTS.eventsDrop, number, Number.MAX_SAFE_INTEGER);
     this.#sql.all(STATEMENTS.historyDelete, number);
+    this.#pieces.drop(number);
     this.#sql.all(STATEMENTS.keysDelete, number);
     this.#sql.all(STATEMENTS.runDelete, number);
   }
@@ -288,11 +296,13 @@ export class RunTable {
 
   #rebuild({ number, snapshot }: RunRow) {
     const [journal, history] = this.#heads(number);
-    const state = this.#sql.all(STATEMENTS.runState, number)[0]?.state;
+    const column = this.#sql.all(STATEMENTS.runState, number)[0]?.state;
+    const state = column && this.#pieces.read(number, "state", 0, column);
     let run = state ? new Run(this.#codec.decode(state) as RunState) : undefined;
     const lines: EventLines[] = [];
     for (const row of this.#sql.all(STATEMENTS.eventsAfter, number, snapshot)) {
-      const event = this.#codec.decode(row.event) as RunEvent;
+      const encoded = this.#pieces.read(number, "event", row.sequence, row.event);
+      const event = this.#codec.decode(encoded) as RunEvent;
       let effects: readonly Effect[];
       if (run) effects = run.apply(event);
       else if (event.type === "started") ({ run, effects } = Run.begin(event));
@@ -318,7 +328,8 @@ export class RunTable {
     for (let from = 0; from < lines.length; from += LINES_AT_ONCE) {
       const some = lines.slice(from, from + LINES_AT_ONCE);
       const [last = 0] = some.at(-1) ?? [];
-      this.#sql.all(STATEMENTS.historyInsert, number, last, linesText(some));
+      const text = this.#pieces.writeText(number, "lines", last, linesText(some));
+      this.#sql.all(STATEMENTS.historyInsert, number, last, text);
     }
     live.lines = [];
   }

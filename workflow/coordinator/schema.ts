@@ -84,6 +84,17 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     `CREATE INDEX workflowRunsSurplus ON workflowRuns (status = 'failed', endedAtMs)
        WHERE endedAtMs IS NOT NULL`,
   ],
+  [
+    // Of columns that are larger than a row may be.
+    `CREATE TABLE workflowPieces (
+      run INTEGER NOT NULL,
+      kind TEXT NOT NULL,
+      sequence INTEGER NOT NULL,
+      piece INTEGER NOT NULL,
+      part BLOB NOT NULL,
+      PRIMARY KEY (run, kind, sequence, piece)
+    ) WITHOUT ROWID`,
+  ],
 ];
 
 export interface CallbackRow {
@@ -291,6 +302,20 @@ export const STATEMENTS = {
     `SELECT sequence, entries FROM workflowHistory WHERE run = ? AND sequence >= ?
      ORDER BY sequence LIMIT ?`,
   ),
+  piecePut: statement<
+    [run: number, kind: string, sequence: number, piece: number, part: Uint8Array]
+  >(
+    `INSERT OR REPLACE INTO workflowPieces (run, kind, sequence, piece, part)
+     VALUES (?, ?, ?, ?, ?)`,
+  ),
+  pieces: statement<[run: number, kind: string, sequence: number], { part: Uint8Array }>(
+    `SELECT part FROM workflowPieces WHERE run = ? AND kind = ? AND sequence = ?
+     ORDER BY piece`,
+  ),
+  piecesDropKind: statement<[run: number, kind: string]>(
+    "DELETE FROM workflowPieces WHERE run = ? AND kind = ?",
+  ),
+  piecesDrop: statement<[run: number]>("DELETE FROM workflowPieces WHERE run = ?"),
   historyDelete: statement<[run: number]>("DELETE FROM workflowHistory WHERE run = ?"),
 
   keyGet: statement<
