@@ -62,10 +62,7 @@ function packFormOf(request: Request, type: string, isFromFunction: boolean): Pa
 }
 
 async function readBody(request: Request, type: string): Promise<unknown> {
-  if (type === "application/json" || type.endsWith("+json")) {
-    const text = decodeText(await readBytes(request));
-    return parseJson(text);
-  }
+  if (isJson(type)) return readJson(await readBytes(request));
   if (type === "application/octet-stream") return readBytes(request);
   if (type.startsWith("text/")) return decodeText(await readBytes(request));
   if (type === "" || type === "application/x-www-form-urlencoded") {
@@ -83,6 +80,17 @@ export function isValueType(request: Request): boolean {
   return request.headers.get("content-type") === VALUE_TYPE;
 }
 
+/** @param type without parameters, in lower case. */
+export function isJson(type: string): boolean {
+  return type === "application/json" || type.endsWith("+json");
+}
+
+/** Errors: `INPUT_MALFORMED`. */
+export function readJson(octets: Uint8Array): unknown {
+  const text = decodeText(octets);
+  return malformedAs("JSON", () => JSON.parse(text) as unknown);
+}
+
 /** No content type, or curl's default: JSON if it parses, else form fields, else the string. */
 function readLoose(text: string): unknown {
   if (text === "") return undefined;
@@ -92,10 +100,6 @@ function readLoose(text: string): unknown {
     if (/^[^=&\s]+=/.test(text)) return readFields(new URLSearchParams(text));
     return text;
   }
-}
-
-function parseJson(text: string): unknown {
-  return malformedAs("JSON", () => JSON.parse(text) as unknown);
 }
 
 function malformedAs(form: string, decode: () => unknown): unknown {

@@ -15,7 +15,14 @@ export interface Packer {
 
 const MSGPACK = "application/msgpack";
 
-/** Errors: `NOT_ACCEPTABLE`, `RESULT_INVALID`. */
+/** A result in the form that its reader accepts, before it is a response. */
+export interface ResultParts {
+  readonly status: number;
+  readonly type?: string;
+  readonly body: string | Uint8Array<ArrayBuffer> | ArrayBuffer | null;
+}
+
+/** Errors: `NOT_ACCEPTABLE`, `RESULT_INVALID`, `BODY_TOO_LARGE`. */
 export async function writeResult(
   result: unknown,
   request: Request,
@@ -23,27 +30,36 @@ export async function writeResult(
   codec: Packer,
 ): Promise<Response> {
   if (result instanceof NativeResponse) return result;
-  if (result === undefined) return new NativeResponse(null, { status: 204 });
-  checkValue(result);
   const accept = request.headers.get("accept") ?? "";
+  const { status, type, body } = await partsOf(result, accept, isFromFunction, codec);
+  return new NativeResponse(body, {
+    status,
+    ...(type !== undefined && { headers: { "content-type": type } }),
+  });
+}
+
+/** Errors: `NOT_ACCEPTABLE`, `RESULT_INVALID`, `BODY_TOO_LARGE`. @param accept the header, or nothing. */
+export async function partsOf(
+  result: unknown,
+  accept: string,
+  isFromFunction: boolean,
+  codec: Packer,
+): Promise<ResultParts> {
+  if (result === undefined) return { status: 204, body: null };
+  checkValue(result);
   if (accept === VALUE_TYPE && isFromFunction) {
     checkWhole(result);
-    const octets = await codec.pack(result, "value");
-    return new NativeResponse(octets, { headers: { "content-type": VALUE_TYPE } });
+    return { status: 200, type: VALUE_TYPE, body: await codec.pack(result, "value") };
   }
   if (result instanceof Uint8Array || result instanceof ArrayBuffer) {
-    return new NativeResponse(result as Uint8Array<ArrayBuffer>, {
-      headers: { "content-type": "application/octet-stream" },
-    });
+    const body = result as Uint8Array<ArrayBuffer> | ArrayBuffer;
+    return { status: 200, type: "application/octet-stream", body };
   }
   if (accept.includes(MSGPACK)) {
     checkWhole(result);
-    const octets = await codec.pack(result, "msgpack");
-    return new NativeResponse(octets, { headers: { "content-type": MSGPACK } });
+    return { status: 200, type: MSGPACK, body: await codec.pack(result, "msgpack") };
   }
-  return new NativeResponse(encodeJson(result), {
-    headers: { "content-type": "application/json" },
-  });
+  return { status: 200, type: "application/json", body: encodeJson(result) };
 }
 
 /** Refuses what is no value at the top; deeper down the codec of the edge refuses it by path. */
