@@ -5,10 +5,10 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { LIMITS } from "../../runtime/contract/index.ts";
 import type { Answer, CallInit } from "../support/http-calls.ts";
-import { usePlatform } from "../support/platform.ts";
+import { FORM, usePlatform } from "../support/platform.ts";
 import { until } from "../support/until.ts";
 
-const platform = usePlatform({ cells: 1, allowPrivate: ["127.0.0.0/8"] });
+const platform = usePlatform({ cells: 1, allowPrivate: ["127.0.0.0/8"] }, FORM);
 
 /** Deploys a flow whose definition is the body of `(dag, request) => { … }`. */
 async function flow(name: string, definition: string, options = "{}"): Promise<void> {
@@ -262,7 +262,8 @@ describe("the operations of a flow", () => {
     expect(await result("http", { a: 1 })).toEqual(["PUT", "/?q=1&q=2", "mine", `{"a":1}`]);
   });
 
-  it("request addresses, and let the definition look at the answer", async () => {
+  // One Worker lets nobody at private addresses, where the test's own server is.
+  it.skipIf(FORM === "collapsed")("request addresses, and look at the answer", async () => {
     const url = `${platform().publicUrl}/function/web`;
     await flow(
       "asks",

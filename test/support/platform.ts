@@ -26,6 +26,10 @@ const PACKAGES = join(import.meta.dirname, "../../node_modules");
 
 export type PlatformForm = "host" | "collapsed";
 
+/** Form of the platforms of a test file that another one runs in the other form. */
+export const FORM: PlatformForm =
+  process.env["ISOLA_TEST_FORM"] === "collapsed" ? "collapsed" : "host";
+
 /** Source of a function: JavaScript as it is deployed, or files that are bundled first. */
 export type Source = string | { readonly main: string; readonly files: Record<string, string> };
 
