@@ -5,7 +5,7 @@
  * DAGs of all of them.
  */
 import { type DagPlan, type NodePlan, type Plan, pathWithin } from "./builder/index.ts";
-import type { NodeState, RunState, ScopeState } from "./engine/model.ts";
+import type { HistoryEntry, NodeState, RunState, ScopeState } from "./engine/model.ts";
 import { operationText } from "./engine/operation-text.ts";
 
 /** failed: the run ended at one of its steps. */
@@ -46,7 +46,7 @@ export function graphOfPlan(plan: Plan): Graph {
   return drawing;
 }
 
-/** The graph of a run so far; empty before it was planned, and for code. */
+/** The graph of a run so far; empty before it was planned. Of code: `graphOfSteps`. */
 export function graphOfRun({ plan, scopes, ended }: RunState): Graph {
   const drawing: Drawing = { nodes: [], edges: [] };
   if (!plan) return drawing;
@@ -58,6 +58,48 @@ export function graphOfRun({ plan, scopes, ended }: RunState): Graph {
   }
   return drawing;
 }
+
+/**
+ * The graph of code, of what it did: an edge leads to a step from those that had ended when it
+ * began, unless they lead there by others.
+ */
+export function graphOfSteps(entries: Iterable<HistoryEntry>): Graph {
+  const drawing: Drawing = { nodes: [], edges: [] };
+  const places = new Map<string, number>();
+  const beganAt = new Map<string, number>();
+  const ended: { readonly id: string; readonly at: number }[] = [];
+  let lastBegun = -1;
+  let at = 0;
+  for (const { type, step: id, what = "" } of entries) {
+    at += 1;
+    if (id === undefined) continue;
+    const place = places.get(id);
+    if (type === "stepStarted" && place === undefined) {
+      for (let last = ended.length - 1; last >= 0; last -= 1) {
+        const before = ended[last];
+        if (!before || before.at < lastBegun) break;
+        drawing.edges.push({ from: before.id, to: id, kind: "execution" });
+      }
+      places.set(id, drawing.nodes.length);
+      beganAt.set(id, at);
+      drawing.nodes.push({ id, kind: "chain", operations: [what], phase: "active" });
+    }
+    const phase = PHASES[type];
+    const node = place === undefined ? undefined : drawing.nodes[place];
+    if (!phase || !node || place === undefined) continue;
+    drawing.nodes[place] = { ...node, phase };
+    ended.push({ id, at });
+    lastBegun = Math.max(lastBegun, beganAt.get(id) ?? 0);
+  }
+  return drawing;
+}
+
+/** What the end of a step makes of it. */
+const PHASES: Partial<Record<HistoryEntry["type"], GraphPhase>> = {
+  stepCompleted: "done",
+  stepFailed: "failed",
+  stepCanceled: "idle",
+};
 
 function drawPlan(dag: DagPlan, path: string, drawing: Drawing): void {
   for (const node of dag.nodes) {

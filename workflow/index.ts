@@ -2,7 +2,7 @@
 export { Coordinator } from "./coordinator/coordinator.ts";
 export { Run } from "./engine/run.ts";
 export { parseDoConfig, parseStepDuration, stepKey } from "./engine/step-config.ts";
-export { graphOfPlan, graphOfRun, toDot, toMermaid } from "./graph.ts";
+export { graphOfPlan, graphOfRun, graphOfSteps, toDot, toMermaid } from "./graph.ts";
 export type { Held, HookResult, Plan, RunError } from "./builder/index.ts";
 export type { RunHome, RunStore } from "./coordinator/model.ts";
 export type { CallbackStep } from "./coordinator/callbacks.ts";

@@ -139,6 +139,21 @@ export class RunsClient {
     return (await this.#send(request, id, "graph")).text();
   }
 
+  /** The graph of a workflow before any run of it; it may depend on the input. */
+  async definition(
+    workflow: string,
+    options: { readonly format?: GraphFormat; readonly input?: unknown } = {},
+  ): Promise<string> {
+    const { format, input } = options;
+    const base = this.#path.slice(0, this.#path.lastIndexOf("/"));
+    const response = await send(this.#transport, {
+      attempted: `draw workflow ${workflow}`,
+      path: `${base}/functions/${encodeURIComponent(workflow)}/graph`,
+      query: { format, input: input === undefined ? undefined : JSON.stringify(input) },
+    });
+    return response.text();
+  }
+
   /** Attempts under way end; nothing new begins. */
   async pause(id: string): Promise<RunInfo> {
     return this.#post(id, "pause", `pause run ${id}`, {});

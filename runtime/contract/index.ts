@@ -253,7 +253,6 @@ export {
   type RunStatusName,
   type RunStep,
   type RunTally,
-  type RunTarget,
   type ShownValue,
 } from "./run-admin.ts";
 export {

@@ -198,12 +198,6 @@ export interface RunSignal {
 /** `from` of a restart: where the run stopped, with the results that there are. */
 export const RESTART_FAILED = "failed";
 
-/** What the platform knows of the function that a run is of. */
-export interface RunTarget extends RunPin {
-  /** Absent: it is no workflow. */
-  readonly form?: "dag" | "code";
-}
-
 /** What the platform knows of a version that a run is to go on with. */
 export interface RunPin {
   readonly version: number;
@@ -213,6 +207,8 @@ export interface RunPin {
     readonly backoff: "constant" | "linear" | "exponential";
   };
   readonly timeoutMs: number;
+  /** Absent: it is no workflow. */
+  readonly form?: "dag" | "code";
 }
 
 export type RunCommand =
@@ -249,12 +245,20 @@ export type RunAsk =
       readonly run: string;
       readonly id: string;
       /** The function itself, as it is now. */
-      readonly target: RunTarget;
+      readonly target: RunPin;
       /** `run` has failed, and is a dead letter no more. */
       readonly isReplay: boolean;
     }
   /** When the oldest run that is open began. */
   | { readonly ask: "oldest" }
+  /** The graph of a workflow for an input, without a run. */
+  | {
+      readonly ask: "draw";
+      readonly workflow: string;
+      readonly version: number;
+      readonly input?: unknown;
+      readonly format: GraphFormat;
+    }
   /** Of all namespaces: for metrics. */
   | { readonly ask: "tally" };
 
@@ -280,6 +284,7 @@ export interface RunAnswers {
   readonly history: RunHistory;
   /** JSON: a `RunGraph`. */
   readonly graph: { readonly text: string };
+  readonly draw: { readonly text: string };
   readonly tell: RunInfo;
   readonly startAgain: RunInfo & { readonly isNew: boolean };
   readonly oldest: { readonly startedAtMs: number | null };

@@ -52,6 +52,13 @@ export const RUN_OPTIONS = {
     help: "form of the graph",
     commands: ["runs graph"],
   },
+  definitionInput: {
+    type: "text",
+    flag: "input",
+    value: "json",
+    help: "of a workflow: the input that its graph may depend on",
+    commands: ["runs graph"],
+  },
   rollback: {
     type: "switch",
     help: "undo what was done, too",

@@ -17,7 +17,7 @@ import {
   toHex,
 } from "../contract/index.ts";
 import { type AdminCall, type AdminRoute, json, readFields } from "./admin-route.worker.ts";
-import { askRun, askRuns, missingShard, shardOfRun, tellRun } from "./ask-runs.worker.ts";
+import { askRun, askRuns, isAway, missingShard, shardOfRun, tellRun } from "./ask-runs.worker.ts";
 import { shardsOf } from "./ask-shard.worker.ts";
 import { requireNamespace } from "./job-call.worker.ts";
 import {
@@ -69,6 +69,12 @@ export const RUN_ROUTES: readonly AdminRoute[] = [
     path: "/runs/:run/graph",
     needs: "read",
     handle: readGraph,
+  },
+  {
+    method: "GET",
+    path: "/functions/:name/graph",
+    needs: "read",
+    handle: readDefinition,
   },
   command("pause", async (call) => tell(call, await noFields(call, { type: "pause" }))),
   command("resume", async (call) => tell(call, await noFields(call, { type: "resume" }))),
@@ -216,6 +222,59 @@ async function readGraph(call: AdminCall): Promise<Response> {
   const format = formatOf(query);
   const asked = { ask: "graph", run: call.param("run"), format } as const;
   const { text: drawn } = await askRun<"graph">(state, namespace, asked);
+  return graphResponse(drawn, format);
+}
+
+/** Of a workflow before any run of it, for an input: a graph may depend on it. */
+async function readDefinition(call: AdminCall): Promise<Response> {
+  const { state, namespace, query } = call;
+  checkQuery(query, ["format", "input", "version"]);
+  requireNamespace(state, namespace);
+  const format = formatOf(query);
+  const workflow = call.param("name");
+  const given = queryInteger(query, ["version"], VERSION_MAX);
+  const { version, form } = await targetOf(call, workflow, given ?? "latest");
+  if (form !== "dag") {
+    throw new IsolaError("REQUEST_INVALID", {
+      attempted: `draw ${workflow}`,
+      found: form === "code" ? "a workflow of code" : "a function that is no workflow",
+      required: "a workflow that is a DAG",
+      ...(form === "code" && { fix: "isola runs graph <run> draws what a run of it did." }),
+    });
+  }
+  const input = inputOf(query);
+  const asked = { ask: "draw", workflow, version, input, format } as const;
+  return graphResponse(await drawSomewhere(call, asked), format);
+}
+
+/** Any shard can do it: those that are down are passed over. Errors: those of the definition. */
+async function drawSomewhere(
+  { state, namespace }: AdminCall,
+  asked: Extract<RunAsk, { readonly ask: "draw" }>,
+): Promise<string> {
+  let refusal: unknown;
+  for (const shard of shardsOf(state)) {
+    try {
+      return (await askRuns<"draw">(state, shard, namespace, asked)).text;
+    } catch (thrown) {
+      refusal = thrown;
+      if (!isAway(thrown)) throw thrown;
+    }
+  }
+  throw refusal;
+}
+
+function inputOf(query: URLSearchParams): unknown {
+  const given = query.get("input");
+  if (given === null) return undefined;
+  try {
+    return JSON.parse(given) as unknown;
+  } catch {
+    throw invalid(`input=${JSON.stringify(given.slice(0, 60))}`, "JSON");
+  }
+}
+
+function graphResponse(drawn: string, format: GraphFormat): Response {
   const headers = { "content-type": GRAPH_TYPES[format], "cache-control": "no-store" };
   return new Response(drawn.endsWith("\n") ? drawn : `${drawn}\n`, { headers });
 }

@@ -4,7 +4,6 @@ import {
   type RestartVersions,
   type RouteTarget,
   type RunPin,
-  type RunTarget,
   isWorkflow,
   pickTarget,
 } from "../contract/index.ts";
@@ -48,7 +47,7 @@ export async function pinsOf(
   const pins: Record<string, RunPin> = {};
   for (const [name, version] of wanted) {
     if (!Object.hasOwn(pinned, name)) throw notPinned(name, pinned);
-    pins[name] = pinOfTarget(await routedTarget(call, name, version));
+    pins[name] = await targetOf(call, name, version);
   }
   return pins;
 }
@@ -58,11 +57,8 @@ export async function targetOf(
   call: AdminCall,
   name: string,
   version: number | "latest",
-): Promise<RunTarget> {
-  const target = await routedTarget(call, name, version);
-  const { form } = target;
-  const pin = pinOfTarget(target);
-  return isWorkflow(form) ? { ...pin, form: form === "workflow" ? "code" : "dag" } : pin;
+): Promise<RunPin> {
+  return pinOfTarget(await routedTarget(call, name, version));
 }
 
 async function routedTarget(
@@ -92,8 +88,9 @@ async function routedTarget(
   });
 }
 
-function pinOfTarget({ version, retry, timeoutMs }: RouteTarget): RunPin {
-  return { version, retry, timeoutMs };
+function pinOfTarget({ version, retry, timeoutMs, form }: RouteTarget): RunPin {
+  const pin = { version, retry, timeoutMs };
+  return isWorkflow(form) ? { ...pin, form: form === "workflow" ? "code" : "dag" } : pin;
 }
 
 function notPinned(name: string, pinned: Readonly<Record<string, number>>): IsolaError {

@@ -47,6 +47,22 @@ beforeAll(async () => {
 
 afterAll(() => platform.stop());
 
+const CODE = `import { WorkflowEntrypoint } from "cloudflare:workers";
+export default class extends WorkflowEntrypoint {
+  async run(event, step) {
+    const first = await step.do("first", async () => 1);
+    const both = await Promise.all([
+      step.do("left", async () => first + 1),
+      step.do("right", { retries: { limit: 1, delay: 10 } }, async () => {
+        if (event.payload === "fail") throw new Error("right is wrong");
+        return first + 2;
+      }),
+    ]);
+    const { payload } = await step.waitForEvent("answer", { type: "answer" });
+    return [both, payload];
+  }
+}`;
+
 async function start(name: string, json: unknown): Promise<string> {
   const answer = await platform.http.call(`/async-function/${name}`, { json });
   expect(answer.status, answer.text).toBe(202);
@@ -69,6 +85,44 @@ async function refusal(work: Promise<unknown>): Promise<string> {
     return thrown instanceof IsolaError ? thrown.code : String(thrown);
   }
 }
+
+describe("a run of code", () => {
+  it("shows its steps, is told of events, and drawn as it went", async () => {
+    await platform.deploy("code", CODE);
+    const id = await start("code", "go");
+    await inStatus(id, "waiting");
+    await runs.signal(id, { type: "answer", payload: 42 });
+    const run = await ended(id);
+    expect(run).toMatchObject({ form: "code", output: { value: [[2, 3], 42] }, version: 1 });
+    expect(run.steps.map((step) => `${step.id} ${step.what ?? ""} ${step.status}`)).toStrictEqual([
+      "do:first-1 do completed",
+      "do:left-1 do completed",
+      "do:right-1 do completed",
+      "event:answer-1 event answer completed",
+    ]);
+    const { edges } = await runs.graph(id);
+    expect(edges.map(({ from, to }) => `${from} ${to}`).toSorted()).toStrictEqual([
+      "do:first-1 do:left-1",
+      "do:first-1 do:right-1",
+      "do:left-1 event:answer-1",
+      "do:right-1 event:answer-1",
+    ]);
+  });
+
+  it("that failed is restarted from a step of it", async () => {
+    const id = await start("code", "fail");
+    const failed = await ended(id);
+    expect(failed).toMatchObject({ status: "failed", error: { message: "right is wrong" } });
+    expect(failed.steps.find((step) => step.id === "do:right-1")).toMatchObject({
+      status: "failed",
+      attempts: 2,
+      error: { message: "right is wrong" },
+    });
+    await runs.restart(id, { from: "do:right-1" });
+    expect((await ended(id)).status).toBe("failed");
+    expect(await refusal(runs.restart(id, { from: "do:middle-1" }))).toBe("STEP_NOT_FOUND");
+  });
+});
 
 describe("a run of a workflow", () => {
   it("shows its steps by where they stand, and what they did", async () => {
@@ -146,7 +200,7 @@ describe("a run of a workflow", () => {
     expect((await ended(child)).status).toBe("terminated");
   });
 
-  it("is a trace: its calls, those of its calls, and runs that it invokes hang under it", async () => {
+  it("is a trace: its calls, theirs, and runs that it invokes hang under it", async () => {
     await platform.deploy("caller", `export default async (n, ctx) => ctx.call("double", n);`);
     await platform.deploy("inner", flowOf(`dag.node("a").apply("caller");`));
     await platform.deploy("outer", flowOf(`dag.node("a").apply("double").invoke("inner");`));
@@ -170,6 +224,30 @@ describe("a run of a workflow", () => {
       "outer > inner > caller > double",
     ]);
     expect(spans.find(({ name }) => name === "outer")?.parentSpanId).toBe(parent);
+  });
+
+  it("is drawn before there is one, for an input that its graph depends on", async () => {
+    await platform.deploy("grows", {
+      main: "main.ts",
+      files: {
+        "main.ts": `import { flow } from "isola";
+          export default flow((dag, request) => {
+            for (let at = 0; at < Number(request.input); at += 1) {
+              dag.node("n" + at).apply("double");
+              if (at > 0) dag.edge("n" + (at - 1), "n" + at);
+            }
+            if (request.input === "two starts") dag.node("a"), dag.node("b");
+          });`,
+      },
+    });
+    const text = await runs.definition("grows", { input: 3, format: "json" });
+    const graph = JSON.parse(text) as { nodes: { id: string }[]; edges: unknown[] };
+    expect(graph.nodes.map(({ id }) => id)).toStrictEqual(["n0", "n1", "n2"]);
+    expect(await runs.definition("grows", { input: 2, format: "dot" })).not.toContain("n2");
+    expect(await refusal(runs.definition("grows", { input: "two starts" }))).toBe("PLAN_INVALID");
+    expect(await refusal(runs.definition("double"))).toBe("REQUEST_INVALID");
+    expect(await refusal(runs.definition("nobody"))).toBe("FUNCTION_NOT_FOUND");
+    expect((await runs.list({ function: "grows" })).items).toStrictEqual([]);
   });
 
   it("with a large input is started again with the same", async () => {

@@ -1,6 +1,13 @@
 /** The graph of a definition and of a run, as data, DOT and Mermaid. */
 import { describe, expect, it } from "vitest";
-import { graphOfPlan, graphOfRun, toDot, toMermaid } from "../../workflow/index.ts";
+import {
+  type HistoryEntry,
+  graphOfPlan,
+  graphOfRun,
+  graphOfSteps,
+  toDot,
+  toMermaid,
+} from "../../workflow/index.ts";
 import { flow } from "../../workflow/builder/index.ts";
 import { WorkflowWorld } from "../support/workflow-world.ts";
 
@@ -103,6 +110,44 @@ describe("the graph of a run that failed", () => {
       ["b", "idle"],
     ]);
     expect(toMermaid(graph)).toContain(":::failed");
+  });
+});
+
+const line = (type: HistoryEntry["type"], step?: string): HistoryEntry => ({
+  atMs: 0,
+  type,
+  ...(step !== undefined && { step, what: "do" }),
+});
+
+describe("the graph of code", () => {
+  it("leads to a step from those that had ended when it began, and are not led over others", () => {
+    const graph = graphOfSteps([
+      line("runStarted"),
+      line("stepStarted", "a"),
+      line("stepCompleted", "a"),
+      line("stepStarted", "b"),
+      line("stepStarted", "c"),
+      line("stepCompleted", "c"),
+      line("stepCompleted", "b"),
+      line("stepStarted", "d"),
+      line("attemptFailed", "d"),
+      line("stepFailed", "d"),
+      line("stepStarted", "e"),
+    ]);
+    expect(graph.nodes.map(({ id, phase }) => `${id} ${phase ?? ""}`)).toStrictEqual([
+      "a done",
+      "b done",
+      "c done",
+      "d failed",
+      "e active",
+    ]);
+    expect(graph.edges.map(({ from, to }) => from + to)).toStrictEqual([
+      "ab",
+      "ac",
+      "bd",
+      "cd",
+      "de",
+    ]);
   });
 });
 

@@ -435,7 +435,6 @@ const isInFlight = ({ phase, operation }: StepState): boolean =>
 const isWaiting = ({ phase }: StepState): boolean =>
   phase === "retrying" || phase === "sleeping" || phase === "listening";
 
-
 /** The delay before the next attempt: by its policy, spread by a tenth, and bounded. */
 export function backOffMs(retry: RetryPlan, attempt: number, random: number): number {
   const factors = { constant: 1, linear: attempt, exponential: 2 ** (attempt - 1) };

@@ -9,7 +9,7 @@ import {
   type RunOutputHead,
   traceOfRun,
 } from "../../contract/index.ts";
-import type { Outcome, RunRef, RunReport } from "../../../workflow/index.ts";
+import type { Outcome, RunRef, RunReport, RunRequest } from "../../../workflow/index.ts";
 import { currentCell } from "../cell.worker.ts";
 import { placeByGateway, withTrace } from "./gateway-attempt.worker.ts";
 import type { Dispatch } from "./performers.ts";
@@ -33,6 +33,7 @@ export interface CallOutput {
 /** Never rejects. @param signal the attempt is to end. */
 export async function attemptCall(
   run: RunRef,
+  { headers }: RunRequest,
   effect: Dispatch,
   signal: AbortSignal,
 ): Promise<RunReport> {
@@ -49,7 +50,7 @@ export async function attemptCall(
     version: pin?.version ?? 0,
     attempt: effect.attempt,
     idempotencyKey: effect.idempotencyKey,
-    request: withTrace(request, traceOfRun(run.id, traceparentOf(request))),
+    request: withTrace(request, traceOfRun(run.id, headers["traceparent"])),
     // Bounded by the function's own timeout, from when it runs.
     step: { run: run.id, step, token, epoch: run.epoch, call: "", chain: [], deadlineMs: 0 },
   };
@@ -67,11 +68,6 @@ export async function attemptCall(
       return { type: "interrupted", attempts, where, error: runError(error) };
     }
   }
-}
-
-/** Of the request that the run began with. */
-export function traceparentOf({ headers }: RunInputHead): string | undefined {
-  return headers.find(([name]) => name.toLowerCase() === "traceparent")?.[1];
 }
 
 function answered(output: RunOutputHead, body: Uint8Array): Outcome {

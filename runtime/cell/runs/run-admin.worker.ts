@@ -7,6 +7,7 @@
  *    and nothing has changed.
  */
 import {
+  type GraphFormat,
   RUN_ADMIN_LIMITS,
   type RunAnswers,
   type RunAsk,
@@ -19,8 +20,10 @@ import {
 } from "../../contract/index.ts";
 import {
   type Coordinator,
+  type HistoryEntry,
   type RunReport,
   graphOfRun,
+  graphOfSteps,
   toDot,
   toMermaid,
 } from "../../../workflow/index.ts";
@@ -40,6 +43,8 @@ export interface RunAdminDesk {
   readonly waiters: LineWaiters;
   /** Starts a run with the input of another one; false if there is a run of that id. */
   startAgain(namespace: string, asked: StartAgain): Promise<boolean>;
+  /** The graph of a definition. */
+  draw(namespace: string, asked: Asked<"draw">): Promise<string>;
 }
 
 export type StartAgain = Asked<"startAgain">;
@@ -52,7 +57,8 @@ export async function answerAsk(
 ): Promise<RunAnswers[RunAsk["ask"]]> {
   if (asked.ask === "history") await waitForLines(desk, namespace, asked);
   const isNew = asked.ask === "startAgain" && (await desk.startAgain(namespace, asked));
-  const answer = answerOf(desk, namespace, asked, isNew);
+  const drawn = asked.ask === "draw" ? await desk.draw(namespace, asked) : "";
+  const answer = answerOf(desk, namespace, asked, { isNew, drawn });
   await desk.log.committed(desk.log.position);
   return answer;
 }
@@ -61,7 +67,7 @@ function answerOf(
   desk: RunAdminDesk,
   namespace: string,
   asked: RunAsk,
-  isNew: boolean,
+  { isNew, drawn }: { readonly isNew: boolean; readonly drawn: string },
 ): RunAnswers[RunAsk["ask"]] {
   const { coordinator } = desk;
   switch (asked.ask) {
@@ -83,6 +89,8 @@ function answerOf(
       return { ...infoOf(coordinator, namespace, asked.id), isNew };
     case "oldest":
       return { startedAtMs: coordinator.oldestOpen(namespace) ?? null };
+    case "draw":
+      return { text: drawn };
     case "tally":
       return { rows: coordinator.tally() };
   }
@@ -163,7 +171,29 @@ function graph(
   namespace: string,
   { run, format }: Asked<"graph">,
 ): string {
-  const drawn = graphOfRun(coordinator.inspect(namespace, run).state);
+  const { state } = coordinator.inspect(namespace, run);
+  const isCode = state.form === "code";
+  return textOf(
+    isCode ? graphOfSteps(linesOf(coordinator, namespace, run)) : graphOfRun(state),
+    format,
+  );
+}
+
+function* linesOf(
+  coordinator: Coordinator,
+  namespace: string,
+  run: string,
+): Generator<HistoryEntry> {
+  for (let after = ""; ;) {
+    const page = coordinator.history(namespace, run, after);
+    if (page.entries.length === 0) return;
+    yield* page.entries;
+    ({ after } = page);
+  }
+}
+
+/** A graph as it is asked for. */
+export function textOf(drawn: ReturnType<typeof graphOfRun>, format: GraphFormat): string {
   if (format === "dot") return toDot(drawn);
   return format === "mermaid" ? toMermaid(drawn) : JSON.stringify(drawn);
 }

@@ -2,7 +2,6 @@
 import { type Span, parseTraceparent, traceOfRun } from "../../contract/index.ts";
 import type { Ended, RunRef, RunRequest } from "../../../workflow/index.ts";
 import { NAMESPACE_ATTRIBUTE } from "../../telemetry/index.ts";
-import { type CallInput, traceparentOf } from "./async-call.worker.ts";
 
 export interface RunFacts {
   readonly run: RunRef;
@@ -13,7 +12,7 @@ export interface RunFacts {
 }
 
 export function spanOfRun({ run, request, ended, ...times }: RunFacts): Span {
-  const traceparent = callersTrace(request);
+  const traceparent = request.headers["traceparent"];
   const { traceId, spanId, sampled } = traceOfRun(run.id, traceparent);
   const parent = parseTraceparent(traceparent)?.spanId;
   return {
@@ -32,11 +31,4 @@ export function spanOfRun({ run, request, ended, ...times }: RunFacts): Span {
       "isola.run_status": ended.status,
     },
   };
-}
-
-/** Of the request that began the run; of an asynchronous call it is the run's input. */
-function callersTrace({ headers, input, planned }: RunRequest): string | undefined {
-  if (!planned) return headers["traceparent"];
-  if (!("value" in input)) return undefined;
-  return traceparentOf((input.value as CallInput).request);
 }

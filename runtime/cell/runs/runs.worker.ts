@@ -53,6 +53,7 @@ import type {
   RunsDesk,
 } from "./performers.ts";
 import { answerInstance } from "./instances.worker.ts";
+import { drawDefinition } from "./draw-definition.worker.ts";
 import { LineWaiters } from "./line-waiters.ts";
 import { type StartAgain, answerAsk } from "./run-admin.worker.ts";
 import { requestStep } from "./request-step.worker.ts";
@@ -238,6 +239,7 @@ export class Runs implements RunsDesk {
       log: this.#log,
       waiters: this.#lineWaiters,
       startAgain: this.#startAgain.bind(this),
+      draw: drawDefinition,
     };
     return answerAsk(desk, namespace, asked);
   }
@@ -311,7 +313,7 @@ export class Runs implements RunsDesk {
     const attempters: Attempters = {
       apply: (run, request, effect, signal) =>
         request.version === undefined
-          ? attemptCall(run, effect, signal)
+          ? attemptCall(run, request, effect, signal)
           : applyStep(run, request, effect, signal),
       request: requestStep,
       do: this.code.attempt,

@@ -2,7 +2,7 @@
 import {
   IsolaError,
   type RunStart,
-  type RunTarget,
+  type RunPin,
   type WorkflowStart,
 } from "../../contract/index.ts";
 import type { Held, RunRequest, StartRequest } from "../../../workflow/index.ts";
@@ -30,7 +30,8 @@ function callRequest(start: RunStart, input: Held): StartRequest {
     form: "dag",
     input,
     query: {},
-    headers: {},
+    // The input may be held elsewhere; whoever makes an attempt wants the trace.
+    headers: traceOf(start),
     planned: {
       plan: {
         format: 1,
@@ -66,7 +67,7 @@ function workflowRequest(
  *
  * @throws IsolaError `RUN_STATE` if it was a workflow and is none, or the other way round.
  */
-export function requestAgain(request: RunRequest, run: string, target: RunTarget): RunRequest {
+export function requestAgain(request: RunRequest, run: string, target: RunPin): RunRequest {
   const {
     parent: _parent,
     chain: _chain,
@@ -110,4 +111,9 @@ function queryOf(url: string): Record<string, string> {
   if (at === -1) return {};
   const fields = [...new URLSearchParams(url.slice(at + 1))].reverse();
   return Object.fromEntries(fields);
+}
+
+function traceOf({ request }: RunStart): Record<string, string> {
+  const own = request.headers.filter(([name]) => name.toLowerCase() === "traceparent");
+  return Object.fromEntries(own.map(([, value]) => ["traceparent", value]));
 }

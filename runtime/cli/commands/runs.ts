@@ -37,13 +37,9 @@ export const runCommands: readonly Command[] = [
   },
   {
     name: "runs graph",
-    summary: "print the graph of a run: what it did and what is left",
-    arguments: "<run>",
-    async run(context, run) {
-      const format = context.wantsJson ? "json" : context.option("format");
-      const text = await context.client().runs.drawing(required(run, "run"), format);
-      context.print(text.trimEnd());
-    },
+    summary: "print the graph of a run, what it did and what is left, or of a workflow",
+    arguments: "<run-or-workflow>",
+    run: drawGraph,
   },
   {
     name: "runs pause",
@@ -127,6 +123,20 @@ async function listRuns(context: CommandContext): Promise<void> {
   }
 }
 
+const RUN_ID = /^\d+-[0-9a-f]{32}(\.\d+)*$/;
+
+async function drawGraph(context: CommandContext, given: string | undefined): Promise<void> {
+  const name = required(given, "run or workflow");
+  const format = context.wantsJson ? "json" : context.option("format");
+  const text = context.option("definitionInput");
+  const { runs } = context.client();
+  const input = text === undefined ? undefined : jsonOf(text, "input");
+  const drawn = RUN_ID.test(name)
+    ? await runs.drawing(name, format)
+    : await runs.definition(name, { format, input });
+  context.print(drawn.trimEnd());
+}
+
 async function watchRun(context: CommandContext, run: string | undefined): Promise<void> {
   const id = required(run, "run");
   const { runs } = context.client();
@@ -185,21 +195,21 @@ async function sendEvent(
   const id = context.option("eventId");
   const event = {
     type: required(type, "type"),
-    ...(text === undefined ? {} : { payload: payloadOf(text) }),
+    ...(text === undefined ? {} : { payload: jsonOf(text, "payload") }),
     ...(id === undefined ? {} : { id }),
   };
   told(context, await context.client().runs.signal(required(run, "run"), event));
 }
 
-function payloadOf(text: string): unknown {
+function jsonOf(text: string, option: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
     throw new IsolaError("USAGE", {
-      attempted: "read the payload",
+      attempted: `read the ${option}`,
       found: "what is no JSON",
-      required: "JSON in --payload",
-      fix: `put text into quotes of its own: --payload '"text"'`,
+      required: `JSON in --${option}`,
+      fix: `put text into quotes of its own: --${option} '"text"'`,
     });
   }
 }
