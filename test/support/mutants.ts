@@ -98,9 +98,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     what: "an effect leaves behind its commit",
-    file: COORDINATOR,
-    line: "    const { position } = this.#seams.log;\n    this.#outgoing.push",
-    instead: "    const position = this.#seams.log.position - 1;\n    this.#outgoing.push",
+    file: "workflow/coordinator/outbox.ts",
+    line: "    const { position } = this.#log;\n    this.#outgoing.push",
+    instead: "    const position = this.#log.position - 1;\n    this.#outgoing.push",
   },
   {
     what: "what was in flight is told that its process died",

@@ -12,7 +12,6 @@
 import {
   type Clock,
   IsolaError,
-  type Sql,
   formatTraceparent,
   toIsolaError,
   traceOfRun,
@@ -23,6 +22,7 @@ import type { Outcome } from "../engine/model.ts";
 import { Run } from "../engine/run.ts";
 import { CALLBACK_DEFAULTS, type CallbackStep, Callbacks, callbackEntry } from "./callbacks.ts";
 import { DueQueue } from "./due-queue.ts";
+import { migrate } from "./migrate.ts";
 import type {
   Answer,
   CallbackResult,
@@ -43,10 +43,11 @@ import type {
   StartRequest,
   WorkflowKind,
 } from "./model.ts";
+import { Outbox } from "./outbox.ts";
 import { Places } from "./places.ts";
 import { RunReader, type RunView, notFound } from "./run-reader.ts";
 import { type Live, RunTable, isDurable, linesOf } from "./run-table.ts";
-import { MIGRATIONS, type RunRow, STATEMENTS, migrationStatement } from "./schema.ts";
+import { type RunRow, STATEMENTS } from "./schema.ts";
 import type { TallyRow } from "./tally.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1_000;
@@ -70,13 +71,6 @@ const COMMANDS: ReadonlySet<string> = new Set([
   "restart",
 ]);
 
-interface Outgoing {
-  readonly position: number;
-  readonly ref: RunHome;
-  readonly request: RunRequest;
-  readonly effect: OutwardEffect;
-}
-
 export class Coordinator {
   /** Committed before anything leaves: the opening itself. */
   readonly openedPosition: number;
@@ -88,8 +82,7 @@ export class Coordinator {
   readonly #dues = new DueQueue<number>();
   readonly #places: Places;
   readonly #callbacks: Callbacks;
-  #outgoing: Outgoing[] = [];
-  #awaited = 0;
+  readonly #outbox: Outbox;
   /** Ended runs that have a row. */
   #ended: number;
   /** When the oldest of them ended; looked up when nobody knows. */
@@ -111,6 +104,7 @@ export class Coordinator {
     this.#table = new RunTable(sql, codec);
     this.#reader = new RunReader(sql, codec, this.#table);
     this.#callbacks = new Callbacks(sql, this.#options);
+    this.#outbox = new Outbox(seams.log, seams.outside);
     this.#ended = sql.all(STATEMENTS.runsEnded)[0]?.count ?? 0;
     this.#places = new Places(sql);
     for (const row of sql.all(STATEMENTS.runsOpen)) {
@@ -544,22 +538,11 @@ export class Coordinator {
     if (this.#ended > this.#options.keptRuns) this.#delete(this.#surplus());
     this.#callBack();
     this.#arm();
-    const { log } = this.#seams;
-    const last = this.#outgoing.at(-1);
-    if (!last || last.position <= this.#awaited) return;
-    this.#awaited = last.position;
-    // A commit that fails ends the actor, and everything that waits here with it.
-    log.committed(last.position).then(
-      () => {
-        this.#leave();
-      },
-      () => undefined,
-    );
+    this.#outbox.leaveWhenCommitted();
   }
 
   /** Callbacks that are due leave as everything does: behind a commit. */
   #callBack(): void {
-    const { position } = this.#seams.log;
     for (const { number, attempt } of this.#callbacks.launch(this.#seams.clock.now())) {
       const [row] = this.#seams.sql.all(STATEMENTS.runByNumber, number);
       if (!row) continue;
@@ -570,16 +553,7 @@ export class Coordinator {
       const effect = { do: "callback", callback, attempt } as const;
       const { epoch } = this;
       const ref = { id, namespace, epoch, workflow, durability: "step" } as const;
-      this.#outgoing.push({ position, ref, request, effect });
-    }
-  }
-
-  #leave(): void {
-    const { durable } = this.#seams.log;
-    const leaving = this.#outgoing.filter(({ position }) => position <= durable);
-    this.#outgoing = this.#outgoing.filter(({ position }) => position > durable);
-    for (const { ref, request, effect } of leaving) {
-      this.#seams.outside.perform(ref, request, effect);
+      this.#outbox.push(ref, request, effect);
     }
   }
 
@@ -625,8 +599,7 @@ export class Coordinator {
   }
 
   #send(live: Live, effect: OutwardEffect): void {
-    const { position } = this.#seams.log;
-    this.#outgoing.push({ position, ref: this.#home(live), request: live.request, effect });
+    this.#outbox.push(this.#home(live), live.request, effect);
   }
 
   #byKey({ namespace, workflow }: StartRequest, { key, digest }: NonNullable<StartRequest["key"]>) {
@@ -682,13 +655,4 @@ export class Coordinator {
 /** Whether an event has to be on disk before what follows from it. */
 function isKept(run: Run, event: RunEvent): boolean {
   return isDurable(run) || event.type === "started" || COMMANDS.has(event.type);
-}
-
-function migrate(sql: Sql): void {
-  const isNew = sql.all(STATEMENTS.tables).length === 0;
-  const done = isNew ? 0 : (sql.all(STATEMENTS.settingGet, "migrations")[0]?.value ?? 0);
-  for (const statements of MIGRATIONS.slice(done)) {
-    for (const query of statements) sql.all(migrationStatement(query));
-  }
-  if (done < MIGRATIONS.length) sql.all(STATEMENTS.settingPut, "migrations", MIGRATIONS.length);
 }
