@@ -467,3 +467,10 @@ export function toIsolaError(thrown: unknown, attempted: string): IsolaError {
   const found = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
   return new IsolaError("INTERNAL", { attempted, found }, { cause: thrown });
 }
+
+/** What a function threw, as far as it can be told. */
+export interface ThrownData {
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string;
+}

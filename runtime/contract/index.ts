@@ -43,6 +43,12 @@ export {
 } from "./call.ts";
 export { shardOfKey } from "./key-shard.ts";
 export {
+  REPLAY_LIMITS,
+  type ReplayAsk,
+  type ReplayDivergence,
+  type RunsReplayed,
+} from "./replay.ts";
+export {
   INSTANCE_ID,
   type InstanceAnswer,
   type InstanceAsk,
@@ -104,6 +110,7 @@ export {
   type ErrorCode,
   type ErrorParts,
   type ErrorData,
+  type ThrownData,
 } from "./errors.ts";
 export {
   DEFAULT_COMPATIBILITY_DATE,
@@ -159,7 +166,6 @@ export {
   VALUE_TYPE,
   type ShimLine,
   type ShimReport,
-  type ThrownData,
   type RunResult,
   type ScopeCallResult,
   type ScopeStartOptions,

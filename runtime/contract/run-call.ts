@@ -10,8 +10,7 @@
  * under the status of its code.
  */
 import type { RunStepRef } from "./call.ts";
-import type { ErrorData } from "./errors.ts";
-import type { ThrownData } from "./scope.ts";
+import type { ErrorData, ThrownData } from "./errors.ts";
 import type { Egress } from "./function-config.ts";
 import { LIMITS } from "./limits.ts";
 

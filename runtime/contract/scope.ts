@@ -3,7 +3,7 @@
  * tenant-controlled: the cell uses it for that tenant's own answer and logs only.
  */
 import type { LogLevel } from "./call.ts";
-import type { ErrorData } from "./errors.ts";
+import type { ErrorData, ThrownData } from "./errors.ts";
 import type { StoreJobRequest } from "./store-api.ts";
 import type { StoreResult, StoreTarget } from "./store-call.ts";
 
@@ -39,12 +39,6 @@ export interface ShimReport {
   readonly error?: ErrorData;
   /** What the function threw, for the logs and for answers that may show it. */
   readonly thrown?: ThrownData;
-}
-
-export interface ThrownData {
-  readonly name: string;
-  readonly message: string;
-  readonly stack: string;
 }
 
 /** Result of a call between functions. */

@@ -113,7 +113,7 @@ export function deploy(scope: Scope, input: DeployInput): Deployed {
   const arrivals = recordArrival(row ? storedArrivals(row) : [], version, percent);
   putFunction(scope, input, traffic, arrivals, scope.nowMs);
   // Before it is noted who is idle by this change.
-  collectIdle(scope, input, traffic, input);
+  collectIdle(scope, input, traffic);
   noteIdle(scope, input, traffic);
   return { version, created: !known, traffic };
 }
@@ -302,17 +302,18 @@ function putFunction(
 }
 
 /**
- * Idle versions beyond those kept leave, oldest first (F3), unless a run may be pinned to them (F4).
+ * Idle versions beyond those kept leave, oldest first (F3), unless a run may be pinned to them
+ * (F4).
  */
-function collectIdle(scope: Scope, key: Key, traffic: readonly Share[], deploy: DeployInput): void {
+function collectIdle(scope: Scope, input: DeployInput, traffic: readonly Share[]): void {
   const live = new Set(traffic.map((share) => share.version));
-  const rows = scope.db.all(STATEMENTS.versionList, key.namespace, key.name);
+  const rows = scope.db.all(STATEMENTS.versionList, input.namespace, input.name);
   // The one just deployed stays, with or without traffic.
   const idle = rows.filter(({ version, contentHash }) => {
-    return !live.has(version) && contentHash !== deploy.contentHash;
+    return !live.has(version) && contentHash !== input.contentHash;
   });
   for (const row of idle.slice(LIMITS.idleVersionsKept)) {
-    if (isFree(row, deploy.oldestRunMs)) deleteVersion(scope, row);
+    if (isFree(row, input.oldestRunMs)) deleteVersion(scope, row);
   }
 }
 

@@ -42,7 +42,8 @@ afterAll(() => {
 async function flow(name: string, definition: string, options = "{}"): Promise<void> {
   await platform().deploy(
     name,
-    `import { flow } from "isola"; export default flow((dag, request) => { ${definition} }, ${options});`,
+    `import { flow } from "isola";
+    export default flow((dag, request) => { ${definition} }, ${options});`,
   );
 }
 
@@ -110,7 +111,7 @@ describe("a crash of the cells", () => {
     expect(keys.size).toBe(20);
   }, 60_000);
 
-  it("lets a caller within the cell hear the answer, too, if the caller itself is a run", async () => {
+  it("lets a caller within the cell hear the answer, if it is a run itself", async () => {
     await flow("outer", `dag.syncNode().apply("calls");`);
     await flow("inner", `dag.syncNode().sleep(700).modify(() => "inner");`);
     await platform().deploy("calls", `export default (v, ctx) => ctx.call("inner", v);`);
@@ -187,7 +188,8 @@ describe("a namespace with cells of its own", () => {
     await platform().deploy("add", "export default ([a, b]) => a + b;", {}, { namespace });
     await platform().deploy(
       "sub",
-      `import { flow } from "isola"; export default flow((dag) => { dag.syncNode().apply("add"); });`,
+      `import { flow } from "isola";
+      export default flow((dag) => { dag.syncNode().apply("add"); });`,
       {},
       { namespace },
     );

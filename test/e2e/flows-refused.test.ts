@@ -66,7 +66,8 @@ describe("a definition is refused when it is deployed", () => {
   });
 
   it("that waits, or throws whatever it is asked", async () => {
-    const waits = `import { flow } from "isola"; export default flow(async (dag) => { dag.node("a"); });`;
+    const waits = `import { flow } from "isola";
+      export default flow(async (dag) => { dag.node("a"); });`;
     await expect(platform().deploy("refused", waits)).rejects.toMatchObject({
       code: "PLAN_INVALID",
     });
@@ -74,10 +75,11 @@ describe("a definition is refused when it is deployed", () => {
     expect([code, message]).toEqual(["PLAN_INVALID", expect.stringContaining("no luck")]);
   });
 
-  it("but not for chance and time as a run has them, nor for what it makes of a request", async () => {
+  it("but not for a run's own chance and time, nor for what it makes of a request", async () => {
     await flow(
       "chancy",
-      `dag.node("n" + Math.floor(Math.random() * 1e6)).modify(() => [Date.now() > 0, new Date() instanceof Date]);`,
+      `dag.node("n" + Math.floor(Math.random() * 1e6))
+        .modify(() => [Date.now() > 0, new Date() instanceof Date]);`,
     );
     expect((await run("chancy", null)).text).toBe("[true,true]");
     await flow("by-request", `dag.node(request.input.id).modify((v) => v.id);`);
@@ -113,7 +115,7 @@ describe("a run fails by its code", () => {
     expect((await run("unknown-workflow", 1)).outcome).toEqual([404, "FUNCTION_NOT_FOUND"]);
   });
 
-  it("HOOK_INVALID for a condition that names no branch, FAN_OUT_TOO_WIDE for too many items", async () => {
+  it("HOOK_INVALID for an unknown branch, FAN_OUT_TOO_WIDE for too many items", async () => {
     await flow("no-branch", `dag.conditionalBranch("c", ["a"], () => ["b"]).a.node("n");`);
     expect((await run("no-branch", 1)).outcome).toEqual([500, "HOOK_INVALID"]);
     await flow(

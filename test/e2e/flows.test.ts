@@ -127,7 +127,7 @@ describe("a flow that is called", () => {
     expect((await ended(String(started.headers.location))).json).toBe(4);
   });
 
-  it("is the same run under the same idempotency key, and refuses another body under it", async () => {
+  it("is the same run under one idempotency key, and refuses another body under it", async () => {
     const headers = { "idempotency-key": "flow-key" };
     const first = await run("context-flow", 1, { headers }).catch(() => undefined);
     expect(first?.status).toBe(404);
@@ -303,7 +303,7 @@ describe("the operations of a flow", () => {
     expect(await result("chain-of", { from: 0, length: 20 })).toBe(20);
   });
 
-  it("let hooks see the request of their own run, also where the plan does not depend on it", async () => {
+  it("let hooks see the request of their own run, whatever the plan depends on", async () => {
     await flow(
       "lazy",
       `dag.syncNode().sleep(30).modify((v) => [v, request.input, request.query.q]);`,
@@ -370,7 +370,8 @@ describe("failures of a flow", () => {
     await flow(
       "recovers",
       `
-      dag.node("a").apply("fail", { onFailure: (error, input) => [error.name, error.message, input] });
+      dag.node("a").apply("fail",
+        { onFailure: (error, input) => [error.name, error.message, input] });
       dag.finally(() => {});`,
     );
     expect(await result("recovers", "why")).toEqual(["TypeError", "why", "why"]);
@@ -425,15 +426,21 @@ describe("failures of a flow", () => {
   });
 });
 
+/** A version of a function that answers with a name. */
+function version(name: string): Promise<void> {
+  return fn("changing", `() => ${JSON.stringify(name)}`);
+}
+
+function define(word: string): Promise<void> {
+  return flow(
+    "pinned",
+    `dag.syncNode().sleep(2_500).apply("changing").modify((v) => [v, "${word}"]);`,
+  );
+}
+
 describe("a run's versions", () => {
-  it("are those of when it began, whatever is deployed meanwhile, and are not collected", async () => {
-    const version = (name: string) => fn("changing", `() => ${JSON.stringify(name)}`);
+  it("are those of when it began, whatever is deployed, and are not collected", async () => {
     await version("old");
-    const define = (word: string) =>
-      flow(
-        "pinned",
-        `dag.syncNode().sleep(2_500).apply("changing").modify((v) => [v, "${word}"]);`,
-      );
     await define("old flow");
     const started = await run("pinned", null, { headers: { prefer: "wait=0" } });
     for (let index = 0; index < LIMITS.idleVersionsKept + 2; index += 1) {

@@ -117,6 +117,8 @@ async function tell(url: string, body: unknown): Promise<unknown> {
 function configText(dataDir: string, hostPort: number | undefined): string {
   const settings = { form: "host", dev: false, publicPort: 8080, version: "0.0.0-test" };
   const rest = { startedAtMs: 0, otlpEndpoint: "", otlpHeaders: "" };
+  // Its cells hold none: nobody is asked for runs.
+  const given = { ...settings, ...rest, shards: 0 };
   const address = `127.0.0.1:${String(hostPort)}`;
   const host =
     hostPort === undefined
@@ -153,7 +155,7 @@ const gateway :Workerd.Worker = (
   durableObjectStorage = (localDisk = "state"),
   bindings = [
     (name = "REGISTRY", durableObjectNamespace = "Registry"),
-    (name = "SETTINGS", json = ${JSON.stringify(JSON.stringify({ shards: 0, ...settings, ...rest }))}),
+    (name = "SETTINGS", json = ${JSON.stringify(JSON.stringify(given))}),
     (name = "SEAL_KEY", fromEnvironment = "ISOLA_SEAL_KEY"),
     (name = "ADMIN_TOKEN", fromEnvironment = "ISOLA_ADMIN_TOKEN"),
     (name = "BLOBS", service = "blobs"), ${hostBinding}

@@ -8,11 +8,14 @@
  */
 import {
   type CallEnvelope,
+  type ErrorData,
   IsolaError,
   type RouteTarget,
   type RunResult,
+  type ThrownData,
   VALUE_TYPE,
   isWorkflow,
+  toIsolaError,
   traceOfRun,
 } from "../../contract/index.ts";
 import type {
@@ -150,11 +153,7 @@ async function ask(context: FlowContext, question: FlowQuestion): Promise<unknow
     const result = await askOnce(cell, context, question);
     if (result.ok) return result.value;
     const { error, thrown } = result;
-    if (!NOT_RUN.has(error.code) && error.code !== "CELL_LOST") {
-      throw thrown
-        ? Object.assign(new Error(thrown.message), { name: thrown.name })
-        : IsolaError.fromData(error);
-    }
+    if (!NOT_RUN.has(error.code) && error.code !== "CELL_LOST") throw new FlowFault(error, thrown);
     await pauseBefore(error);
   }
 }
@@ -295,14 +294,23 @@ function versionKey(namespace: string, name: string, version: number): string {
 
 /** Definitions and hooks are not tried again: what they throw is how the run fails. */
 function faultOf(thrown: unknown): RunError {
-  if (thrown instanceof IsolaError) {
-    const { attempted, found, required } = thrown.parts;
-    const wanted = required === undefined ? "" : `; required: ${required}`;
-    const message = `${attempted}: ${found}${wanted}`;
-    return { ...runError(thrown.toData()), message, isFinal: true };
+  if (thrown instanceof FlowFault && thrown.thrown) {
+    return { ...runError(thrown.toData(), thrown.thrown), isFinal: true };
   }
-  const { name, message } = thrown instanceof Error ? thrown : new Error(String(thrown));
-  return { name, message, code: "FUNCTION_ERROR", isFinal: true };
+  const error = toIsolaError(thrown, "drive a run");
+  const { attempted, found, required } = error.parts;
+  const wanted = required === undefined ? "" : `; required: ${required}`;
+  return { ...runError(error.toData()), message: `${attempted}: ${found}${wanted}`, isFinal: true };
+}
+
+/** What the isolate answered, with what its author's code threw. */
+class FlowFault extends IsolaError {
+  readonly thrown: ThrownData | undefined;
+
+  constructor({ code, parts }: ErrorData, thrown: ThrownData | undefined) {
+    super(code, parts);
+    this.thrown = thrown;
+  }
 }
 
 function cellHere(): Cell {

@@ -21,7 +21,8 @@ import {
   runHooks,
 } from "../../../workflow/builder/index.ts";
 import { type UserModule, isFlow } from "./form.worker.ts";
-import { CallStorage, NativeDate } from "./natives.worker.ts";
+import { CallStorage } from "./natives.worker.ts";
+import { standingStill } from "./system-standstill.worker.ts";
 import { validate } from "./validate.worker.ts";
 
 /** A run as its definition sees it. */
@@ -85,7 +86,9 @@ function look(): FlowRun {
   return current.get() ?? SAMPLE;
 }
 
-/** @throws IsolaError `PLAN_INVALID`, `PLAN_DIVERGED`, `INPUT_INVALID`; what the definition throws. */
+/**
+ * @throws IsolaError `PLAN_INVALID`, `PLAN_DIVERGED`, `INPUT_INVALID`; what the definition throws.
+ */
 export async function answerFlow(
   module: UserModule,
   question: FlowQuestion,
@@ -150,51 +153,18 @@ async function evaluate(module: UserModule, run: FlowRun): Promise<Evaluated> {
 
 /** F1. In one turn, so that nobody else meets the clock that stands. */
 function evaluateAlone(flow: Flow, run: FlowRun): Omit<Evaluated, "hash"> {
-  const scope = globalThis as unknown as { Date: unknown; fetch: unknown };
-  const { Date: date, fetch: network } = scope;
-  const { random } = Math;
   hasLooked = false;
+  const noticed = (): void => {
+    hasLooked = true;
+  };
   try {
-    scope.Date = standingClock(run.startedAtMs);
-    scope.fetch = () => Promise.reject(noNetwork());
-    Math.random = seeded(run.id);
-    const { plan, hooks } = current.run(run, () => flow.evaluate(request));
-    return { plan, hooks, isFixed: !hasLooked };
+    return standingStill(run, noticed, () => {
+      const { plan, hooks } = current.run(run, () => flow.evaluate(request));
+      return { plan, hooks, isFixed: !hasLooked };
+    });
   } catch (thrown) {
     throw asOurs(thrown);
-  } finally {
-    scope.Date = date;
-    scope.fetch = network;
-    Math.random = random;
   }
-}
-
-function standingClock(atMs: number): typeof Date {
-  const now = (): number => {
-    hasLooked = true;
-    return atMs;
-  };
-  return new Proxy(NativeDate, {
-    apply: () => new NativeDate(now()).toString(),
-    construct: (target, args: [], newTarget) =>
-      Reflect.construct(target, args.length === 0 ? [now()] : args, newTarget) as Date,
-    get: (target, key): unknown => (key === "now" ? now : Reflect.get(target, key)),
-  });
-}
-
-/** The same numbers for the same run (mulberry32). */
-function seeded(text: string): () => number {
-  let state = 0x811c9dc5;
-  for (let at = 0; at < text.length; at += 1) {
-    state = Math.imul(state ^ text.charCodeAt(at), 0x01000193);
-  }
-  return () => {
-    hasLooked = true;
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 /** The builder is in another bundle: its errors are none of the class that this one knows. */
@@ -235,13 +205,5 @@ function noFlow(): IsolaError {
     attempted: "plan a run",
     found: "a default export that is no flow",
     required: "export default flow(…)",
-  });
-}
-
-function noNetwork(): IsolaError {
-  return new IsolaError("EGRESS_DENIED", {
-    attempted: "fetch in the definition of a workflow",
-    found: "a definition, which reaches nothing",
-    required: "a step that fetches",
   });
 }
