@@ -1,5 +1,12 @@
 /** Workflows: a run as a machine of events and effects, and the coordinator of a shard's runs. */
 export { Coordinator } from "./coordinator/coordinator.ts";
+export {
+  CodeReplay,
+  canReplay,
+  shapeOf,
+  type ReplayReport,
+  type ReplayVerdict,
+} from "./engine/code-replay.ts";
 export { Run } from "./engine/run.ts";
 export { parseDoConfig, parseStepDuration, stepKey } from "./engine/step-config.ts";
 export { graphOfPlan, graphOfRun, graphOfSteps, toDot, toMermaid } from "./graph.ts";

@@ -76,6 +76,8 @@ export class LiveCall {
   store: StoreOfCall | undefined;
   /** It is a session of code, of a run in this shard. */
   codeShard: number | undefined;
+  /** It is code that is no version yet: nothing of it may have an effect. */
+  isReplay = false;
   hasLeft = false;
   /** It has answered, and said that its `waitUntil` goes on. */
   isWorking = false;

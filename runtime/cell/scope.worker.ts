@@ -115,7 +115,7 @@ export class Scope extends WorkerEntrypoint<unknown, ScopeProps> {
 
   /** The cell's end of a session of code. */
   async code(callId: unknown): Promise<CodeBridge> {
-    const { cell, live } = this.#find(callId);
+    const { cell, live } = this.#find(callId, true);
     const { codeShard: shard, envelope } = live;
     if (shard !== undefined) return cell.bindings.shards.actor(shard).openCode(envelope.id);
     throw new IsolaError("CONFLICT", {
@@ -128,12 +128,21 @@ export class Scope extends WorkerEntrypoint<unknown, ScopeProps> {
   say(callId: unknown, lines: unknown): void {
     const cell = currentCell();
     const speaker = parseSuspectKey(this.ctx.props.key);
-    if (!cell || !speaker || typeof callId !== "string" || !CALL_ID.test(callId)) return;
+    // Lines of a replay would be of a version that there is not.
+    if (
+      !cell ||
+      !speaker ||
+      speaker.version === 0 ||
+      typeof callId !== "string" ||
+      !CALL_ID.test(callId)
+    )
+      return;
     const { namespace: ns, name: fn, version: v } = speaker;
     cell.addLogs(this.ctx, { id: callId, ns, fn, v }, checkLines(lines));
   }
 
-  #find(callId: unknown): { readonly cell: Cell; readonly live: LiveCall } {
+  /** @param isSession it is for the session alone, which a replay has, too. */
+  #find(callId: unknown, isSession = false): { readonly cell: Cell; readonly live: LiveCall } {
     const cell = currentCell();
     const live = typeof callId === "string" ? cell?.live.get(callId) : undefined;
     if (!cell || !live || keyOf(live) !== this.ctx.props.key) {
@@ -144,7 +153,12 @@ export class Scope extends WorkerEntrypoint<unknown, ScopeProps> {
         fix: "await what belongs to a call before it returns, or give it to waitUntil",
       });
     }
-    return { cell, live };
+    if (!live.isReplay || isSession) return { cell, live };
+    throw new IsolaError("CONFLICT", {
+      attempted: "use the platform in a replay",
+      found: "code that is not deployed yet",
+      required: "steps: what is outside of them runs in every replay",
+    });
   }
 }
 

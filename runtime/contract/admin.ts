@@ -1,5 +1,6 @@
 /** Shapes of the admin API (INTERFACE §6), for the gateway, the client and the command line. */
 import type { CellInfo } from "./control.ts";
+import type { RunsReplayed } from "./replay.ts";
 import type { ErrorCode } from "./errors.ts";
 import type { FunctionConfig, ResolvedConfig } from "./function-config.ts";
 import type { Quotas } from "./limits.ts";
@@ -38,6 +39,11 @@ export interface DeployResult {
   readonly dryRun: boolean;
   readonly traffic: readonly { version: number; percent: number }[];
   readonly config: ResolvedConfig;
+  /**
+   * Of a workflow in code form with open runs: what would become of these with the new code. They
+   * stay with their version. `missing`: shards that did not say.
+   */
+  readonly replay?: RunsReplayed & { readonly missing: number };
   /**
    * Milliseconds: storing the bundle, evaluating it, registering, and until every live cell knew.
    */

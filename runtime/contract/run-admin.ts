@@ -6,6 +6,7 @@
  * `cf` object and the `RunAsk` as JSON in its body; it answers JSON, a refusal is `ErrorData` under
  * the status of its code. A namespace sees its own runs; others are as if they were not (G6).
  */
+import type { ReplayAsk, RunsReplayed } from "./replay.ts";
 import type { List } from "./admin.ts";
 import type { ErrorCode } from "./errors.ts";
 
@@ -249,6 +250,8 @@ export type RunAsk =
       /** `run` has failed, and is a dead letter no more. */
       readonly isReplay: boolean;
     }
+  /** What would become of open runs with other code: see replay.ts. */
+  | { readonly ask: "replay"; readonly replay: ReplayAsk }
   /** When the oldest run that is open began. */
   | { readonly ask: "oldest" }
   /** The graph of a workflow for an input, without a run. */
@@ -287,6 +290,7 @@ export interface RunAnswers {
   readonly draw: { readonly text: string };
   readonly tell: RunInfo;
   readonly startAgain: RunInfo & { readonly isNew: boolean };
+  readonly replay: RunsReplayed;
   readonly oldest: { readonly startedAtMs: number | null };
   readonly tally: { readonly rows: readonly RunTally[] };
 }

@@ -8,6 +8,9 @@
 import {
   IsolaError,
   type MissingShard,
+  REPLAY_LIMITS,
+  type ReplayAsk,
+  type RunsReplayed,
   type RunAdminQuestion,
   type RunAnswers,
   type RunAsk,
@@ -58,6 +61,30 @@ export async function oldestRun(
   if (!Array.isArray(answers)) return undefined;
   const times = answers.flatMap(({ startedAtMs }) => (startedAtMs === null ? [] : [startedAtMs]));
   return times.length === 0 ? null : Math.min(...times);
+}
+
+/** What would become of a workflow's open runs with other code; undefined if there are none. */
+export async function replayRuns(
+  state: GatewayState,
+  replay: ReplayAsk,
+): Promise<(RunsReplayed & { readonly missing: number }) | undefined> {
+  const { namespace } = replay;
+  const asked = { ask: "replay", replay } as const;
+  const answers = await Promise.allSettled(
+    shardsOf(state).map((shard) => askRuns<"replay">(state, shard, namespace, asked)),
+  );
+  const told = answers.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  const sum = (key: "agreed" | "diverged" | "unchecked"): number =>
+    told.reduce((all, one) => all + one[key], 0);
+  const report = {
+    agreed: sum("agreed"),
+    diverged: sum("diverged"),
+    unchecked: sum("unchecked"),
+    diverging: told.flatMap(({ diverging }) => diverging).slice(0, REPLAY_LIMITS.namedMax),
+    missing: answers.length - told.length,
+  };
+  const { agreed, diverged, unchecked, missing } = report;
+  return agreed + diverged + unchecked + missing > 0 ? report : undefined;
 }
 
 /** Asks the shard of a run, and again while its cell is away. Errors: `RUN_NOT_FOUND`, … */

@@ -11,6 +11,7 @@ import {
   DEFAULT_COMPATIBILITY_DATE,
   IsolaError,
   LIMITS,
+  REPLAY_LIMITS,
   checkFunctionName,
   functionKey,
   isWorkflow,
@@ -23,7 +24,7 @@ import {
 } from "../contract/index.ts";
 import { type Deployed, bundleText, contentHash, sha256Hex } from "../registry/index.ts";
 import { type AdminCall, json } from "./admin-route.worker.ts";
-import { oldestRun } from "./ask-runs.worker.ts";
+import { oldestRun, replayRuns } from "./ask-runs.worker.ts";
 import {
   DEPLOY_BODY_MAX_BYTES,
   type ModulePart,
@@ -91,6 +92,7 @@ async function deployPackage(
     const storedAtMs = clock.now();
     const evaluated = await evaluate(state, namespace, name, read);
     const probedAtMs = clock.now();
+    const replay = await replayed(call, name, read, evaluated);
     const applied = await register(call, name, read, evaluated, isDryRun);
     const { registerMs, spreadMs, value } = applied;
     const [storeMs, probeMs] = [storedAtMs - startedAtMs, probedAtMs - storedAtMs];
@@ -107,6 +109,7 @@ async function deployPackage(
       dryRun: isDryRun,
       traffic: value.traffic,
       config: evaluated.config,
+      ...(replay && { replay }),
       timing: { storeMs, probeMs, registerMs, spreadMs },
     };
   } catch (thrown) {
@@ -148,6 +151,25 @@ async function evaluate(
   checkBackend(config);
   checkBlock(config, state.table.namespace(namespace)?.cells === "dedicated");
   return { form, entrypoints, config };
+}
+
+/** Open runs of a workflow in code form against its new code, which changes nothing for them. */
+async function replayed(
+  { state, namespace }: AdminCall,
+  name: string,
+  read: Package,
+  { form, config }: Evaluated,
+): Promise<DeployResult["replay"]> {
+  if (form !== "workflow") return undefined;
+  return replayRuns(state, {
+    namespace,
+    workflow: name,
+    bundleHash: read.hash,
+    compatibilityDate: config.compatibilityDate,
+    compatibilityFlags: config.compatibilityFlags,
+    envNames: [...Object.keys(config.env), ...config.secrets],
+    timeoutMs: REPLAY_LIMITS.timeoutMs,
+  });
 }
 
 async function register(

@@ -17,6 +17,7 @@ import type { Cell } from "../cell.worker.ts";
 import type { LoadedIsolate } from "../isolates.worker.ts";
 import type { LiveCall } from "../live-calls.worker.ts";
 import { classifyRuntimeError } from "../runtime-error.ts";
+import type { IsolaEntry } from "../shim/entry.worker.ts";
 import { checkLines } from "../shim-report.ts";
 import { startPulse, stopPulse } from "../system-timers.worker.ts";
 
@@ -25,6 +26,20 @@ export interface CodeSession {
   readonly event: CodeEvent;
   /** Whose actor keeps the run. */
   readonly shard: number;
+  /** Runs code that is no version yet: the id under which it was kept. */
+  readonly replayOf?: string;
+}
+
+/** Code of replays, by the loader's id: it would be copied on its way to the driver. */
+const replayed = new Map<string, () => WorkerLoaderWorkerCode>();
+
+/** @param code undefined: no driver needs it any more. */
+export function keepReplayCode(
+  loaderId: string,
+  code: (() => WorkerLoaderWorkerCode) | undefined,
+): void {
+  if (code) replayed.set(loaderId, code);
+  else replayed.delete(loaderId);
 }
 
 /** Why a session is no more: it was closed, or what ended it. */
@@ -37,19 +52,21 @@ export type CodeDriven =
 export async function driveCode(
   cell: Cell,
   ctx: ExecutionContext,
-  { envelope, event, shard }: CodeSession,
+  session: CodeSession,
 ): Promise<CodeDriven> {
+  const { envelope, event, shard, replayOf } = session;
   let isLoaded = false;
   let live: LiveCall | undefined;
   let pulse: number | undefined;
   try {
-    const { isolate, cold } = await cell.isolates.acquire(envelope, ctx);
-    if (cold) ctx.waitUntil(cell.isolates.trim());
+    const isolate = replayOf === undefined ? await acquire(cell, ctx, envelope) : undefined;
     isLoaded = true;
     live = enter(cell, envelope, isolate);
     live.codeShard = shard;
+    live.isReplay = replayOf !== undefined;
     pulse = startPulse(live);
-    const closed = cell.isolates.entry(isolate).runCode(envelope, event) as Promise<CodeClosed>;
+    const entry = isolate ? cell.isolates.entry(isolate) : replayEntry(cell, replayOf ?? "");
+    const closed = entry.runCode(envelope, event) as Promise<CodeClosed>;
     const settled = await Promise.race([closed, live.end]);
     if (settled === "shutdown") throw ending(envelope.fn);
     const logs = checkLines((settled as Partial<CodeClosed> | undefined)?.logs);
@@ -64,10 +81,31 @@ export async function driveCode(
   }
 }
 
-function enter(cell: Cell, envelope: CallEnvelope, isolate: LoadedIsolate): LiveCall {
+async function acquire(
+  cell: Cell,
+  ctx: ExecutionContext,
+  envelope: CallEnvelope,
+): Promise<LoadedIsolate> {
+  const { isolate, cold } = await cell.isolates.acquire(envelope, ctx);
+  if (cold) ctx.waitUntil(cell.isolates.trim());
+  return isolate;
+}
+
+function replayEntry({ bindings }: Cell, loaderId: string): Fetcher<IsolaEntry> {
+  const stub = bindings.loader.get(loaderId, () => {
+    const code = replayed.get(loaderId);
+    if (code) return code();
+    throw new IsolaError("CONFLICT", { attempted: "replay a run", found: "the deploy is over" });
+  });
+  return stub.getEntrypoint<IsolaEntry>("IsolaEntry");
+}
+
+function enter(cell: Cell, envelope: CallEnvelope, isolate: LoadedIsolate | undefined): LiveCall {
   const live = cell.live.open(envelope, cell.now(), { isInside: true });
-  cell.isolates.enter(isolate);
-  live.onLeave = () => cell.isolates.leave(isolate);
+  if (isolate) {
+    cell.isolates.enter(isolate);
+    live.onLeave = () => cell.isolates.leave(isolate);
+  }
   cell.sayEntered(envelope);
   return live;
 }

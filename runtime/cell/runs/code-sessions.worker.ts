@@ -8,7 +8,7 @@
  *    its attempts after the run knows of the loss, so that they are made in the next session.
  * X3 Orders are given in the order in which their effects left: answers decide races (C1).
  */
-import { RpcTarget, exports } from "cloudflare:workers";
+import { exports } from "cloudflare:workers";
 import {
   type CallEnvelope,
   type CodeBridge,
@@ -34,7 +34,7 @@ import type {
 } from "../../../workflow/index.ts";
 import { type Cell, currentCell } from "../cell.worker.ts";
 import type { CodeDriven, CodeSession } from "./code-driver.worker.ts";
-import { checkReports } from "./code-reports.ts";
+import { BridgeTarget, Session, answerOrder } from "./code-session.worker.ts";
 import { lossOf } from "./held-values.ts";
 import type { Attempter, Dispatch, EffectOf, RunsDesk } from "./performers.ts";
 import { targetOf } from "./targets.worker.ts";
@@ -55,89 +55,6 @@ interface Driver {
 }
 
 const entrypoints = exports as unknown as { Driver(options: { props: object }): Driver };
-
-type Settle = (report: RunReport) => void;
-
-class Session {
-  readonly run: RunHome;
-  readonly number: number;
-  readonly callId: string;
-  /** Attempts that the isolate has not settled, by step and token. */
-  readonly attempts = new Map<string, Settle>();
-  isOver = false;
-  /** What the isolate said and is not heard yet: values are held first. */
-  readonly inbox: CodeReport[] = [];
-  isHearing = false;
-  #orders: CodeOrder[] = [];
-  #open: ((orders: readonly CodeOrder[]) => void) | undefined;
-  #isFlushing = false;
-  /** Orders whose values are read still; what comes after them waits (X3). */
-  #reading: Promise<void> | undefined;
-
-  constructor(run: RunHome, number: number, callId: string) {
-    this.run = run;
-    this.number = number;
-    this.callId = callId;
-  }
-
-  /** Goes out with what else is ordered in this turn. */
-  order(order: CodeOrder): void {
-    this.#orders.push(order);
-    if (this.#isFlushing) return;
-    this.#isFlushing = true;
-    queueMicrotask(() => {
-      this.#isFlushing = false;
-      this.#flush();
-    });
-  }
-
-  /** An order with a value that may have to be read first. */
-  orderRead(order: CodeOrder | Promise<CodeOrder>): void {
-    if (!(order instanceof Promise) && !this.#reading) {
-      this.order(order);
-      return;
-    }
-    const reading = Promise.all([order, this.#reading]).then(([read]) => {
-      if (this.#reading === reading) this.#reading = undefined;
-      this.order(read);
-    });
-    this.#reading = reading;
-  }
-
-  /** The isolate waits for orders; whoever waited before gets none. */
-  next(): Promise<readonly CodeOrder[]> {
-    this.#open?.([]);
-    return new Promise((resolve) => {
-      this.#open = resolve;
-      if (this.#orders.length > 0) this.#flush();
-    });
-  }
-
-  #flush(): void {
-    const open = this.#open;
-    if (!open || this.#orders.length === 0) return;
-    this.#open = undefined;
-    const orders = this.#orders;
-    this.#orders = [];
-    open(orders);
-  }
-}
-
-class BridgeTarget extends RpcTarget implements CodeBridge {
-  readonly #session: Session;
-  readonly #hear: (session: Session, reports: readonly CodeReport[]) => void;
-
-  constructor(session: Session, hear: (session: Session, reports: readonly CodeReport[]) => void) {
-    super();
-    this.#session = session;
-    this.#hear = hear;
-  }
-
-  async exchange(reports: readonly CodeReport[]): Promise<readonly CodeOrder[]> {
-    this.#hear(this.#session, checkReports(reports));
-    return this.#session.next();
-  }
-}
 
 /** What sessions have of their shard. */
 export interface CodeDesk extends RunsDesk {
@@ -162,12 +79,19 @@ export class CodeSessions {
 
   /** The end of a session for the isolate that runs it. Errors: `CONFLICT`. */
   open(callId: string): CodeBridge {
-    return new BridgeTarget(this.#ofCall(callId), (of, reports) => this.#hear(of, reports));
+    const session = this.#ofCall(callId);
+    return new BridgeTarget(session, session.hear ?? ((of, reports) => this.#hear(of, reports)));
   }
 
   /** Whose session it is. Errors: `CONFLICT`. */
   runOf(callId: string): RunRef {
     return this.#ofCall(callId).run;
+  }
+
+  /** A session of a replay, which belongs to no run. Ends it by the function that it answers. */
+  adopt(session: Session): () => void {
+    this.#byCall.set(session.callId, session);
+    return () => this.#byCall.delete(session.callId);
   }
 
   #ofCall(callId: string): Session {
@@ -188,30 +112,9 @@ export class CodeSessions {
   }
 
   /** Performs `answerStep`. */
-  answer(run: RunHome, { session: number, step, outcome }: EffectOf<"answerStep">): void {
+  answer(run: RunHome, effect: EffectOf<"answerStep">): void {
     const session = this.#sessions.get(run.id);
-    if (session?.number !== number) return;
-    if (!outcome.ok) {
-      session.orderRead({
-        type: "answer",
-        step,
-        outcome: { ok: false, error: toCode(outcome.error) },
-      });
-      return;
-    }
-    const answer = (told: CodeOutcome): CodeOrder => ({ type: "answer", step, outcome: told });
-    const { output } = outcome;
-    if ("value" in output) {
-      session.orderRead(answer({ ok: true, output: output.value }));
-      return;
-    }
-    const read = this.#desk.resolve(run, output).then(
-      (value): CodeOutcome => ({ ok: true, output: value }),
-      (thrown: unknown): CodeOutcome => {
-        return { ok: false, error: toCode(lossOf(thrown, `read the result of ${step}`)) };
-      },
-    );
-    session.orderRead(read.then(answer));
+    if (session?.number === effect.session) session.orderRead(answerOrder(this.#desk, run, effect));
   }
 
   /** Performs `parkCode`. */
@@ -404,10 +307,6 @@ function orderOf(effect: Dispatch): CodeOrder {
   if (operation.op !== "rollback") return { type: "attempt", step, token, attempt, idempotencyKey };
   const given = "value" in input ? (input.value as RollbackGiven) : {};
   return { type: "rollback", step, of: operation.step, token, attempt, ...given };
-}
-
-function toCode({ name, message, code, isFinal }: CodeError): CodeError {
-  return { name, message, ...(code !== undefined && { code }), ...(isFinal && { isFinal }) };
 }
 
 function toOutcome(told: CodeOutcome): Outcome {

@@ -8,9 +8,11 @@
  */
 import {
   type GraphFormat,
+  type ReplayAsk,
   RUN_ADMIN_LIMITS,
   type RunAnswers,
   type RunAsk,
+  type RunsReplayed,
   type RunCommand,
   type RunFault,
   type RunInfo,
@@ -45,6 +47,8 @@ export interface RunAdminDesk {
   startAgain(namespace: string, asked: StartAgain): Promise<boolean>;
   /** The graph of a definition. */
   draw(namespace: string, asked: Asked<"draw">): Promise<string>;
+  /** Open runs against other code. */
+  replay(ask: ReplayAsk): Promise<RunsReplayed>;
 }
 
 export type StartAgain = Asked<"startAgain">;
@@ -55,6 +59,7 @@ export async function answerAsk(
   namespace: string,
   asked: RunAsk,
 ): Promise<RunAnswers[RunAsk["ask"]]> {
+  if (asked.ask === "replay") return desk.replay({ ...asked.replay, namespace });
   if (asked.ask === "history") await waitForLines(desk, namespace, asked);
   const isNew = asked.ask === "startAgain" && (await desk.startAgain(namespace, asked));
   const drawn = asked.ask === "draw" ? await desk.draw(namespace, asked) : "";
@@ -66,7 +71,7 @@ export async function answerAsk(
 function answerOf(
   desk: RunAdminDesk,
   namespace: string,
-  asked: RunAsk,
+  asked: Exclude<RunAsk, { readonly ask: "replay" }>,
   { isNew, drawn }: { readonly isNew: boolean; readonly drawn: string },
 ): RunAnswers[RunAsk["ask"]] {
   const { coordinator } = desk;

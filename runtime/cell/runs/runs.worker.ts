@@ -10,6 +10,8 @@ import {
   type InstanceAnswer,
   type InstanceAsk,
   IsolaError,
+  type ReplayAsk,
+  type RunsReplayed,
   type RunAnswers,
   type RunAsk,
   type RunCallback,
@@ -42,6 +44,7 @@ import { Attempts, ROOM } from "./attempts.worker.ts";
 import { type CallInput, type CallOutput, attemptCall } from "./async-call.worker.ts";
 import { type CallbackContent, callBack, shownTo } from "./callbacks.worker.ts";
 import { CodeSessions } from "./code-sessions.worker.ts";
+import { replayOpenRuns } from "./deploy-replay.worker.ts";
 import { callHooks, knownPlan, planRun } from "./flow-driver.worker.ts";
 import { callsWithValues, heldResults, lossOf, withValues } from "./held-values.ts";
 import type {
@@ -240,6 +243,7 @@ export class Runs implements RunsDesk {
       waiters: this.#lineWaiters,
       startAgain: this.#startAgain.bind(this),
       draw: drawDefinition,
+      replay: (ask: ReplayAsk) => this.#replay(ask),
     };
     return answerAsk(desk, namespace, asked);
   }
@@ -297,6 +301,19 @@ export class Runs implements RunsDesk {
       gone: (id: string) => this.code.ended({ id }),
     };
     return answerInstance(desk, ask, value);
+  }
+
+  #replay(ask: ReplayAsk): Promise<RunsReplayed> {
+    const cell = currentCell();
+    assert(cell !== undefined, "an actor lives in a cell");
+    const desk = {
+      cell,
+      coordinator: this.#coordinator,
+      sessions: this.code,
+      resolve: (run: RunHome, held: Held) => this.#jobs.resolve(run, held),
+      shardOf: (id: string) => shardOfJob(id) ?? 0,
+    };
+    return replayOpenRuns(desk, ask);
   }
 
   #makeSessions(): CodeSessions {

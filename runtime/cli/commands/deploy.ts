@@ -57,9 +57,25 @@ export function resultText(result: DeployResult): string {
   const took = milliseconds(storeMs + probeMs + registerMs + spreadMs);
   const size = bytes(result.bundleBytes);
   const label = `${result.name} v${String(result.version)}`;
-  if (result.dryRun) return `${label} would be deployed: ${result.form}, ${size}`;
+  if (result.dryRun) {
+    const head = `${label} would be deployed: ${result.form}, ${size}`;
+    return [head, ...replayText(result)].join("\n");
+  }
   const news = result.created ? "deployed" : "unchanged";
-  return `${label} ${news}: ${result.form}, ${size}, ${shares(result.traffic)}, ${took}`;
+  const head = `${label} ${news}: ${result.form}, ${size}, ${shares(result.traffic)}, ${took}`;
+  return [head, ...replayText(result)].join("\n");
+}
+
+/** What the new code would make of open runs, which go on with theirs. */
+function replayText({ replay }: DeployResult): string[] {
+  if (!replay) return [];
+  const { agreed, diverged, unchecked, missing, diverging } = replay;
+  const counts =
+    `  open runs, replayed against it: ${String(agreed)} would go on, ` +
+    `${String(diverged)} would diverge, ${String(unchecked)} not checked`;
+  const shards = missing > 0 ? [`  ${String(missing)} shards did not answer`] : [];
+  const named = diverging.map(({ run, message }) => `  ${run}: ${message}`);
+  return [counts, ...shards, ...named];
 }
 
 async function printAddresses(context: CommandContext, results: readonly DeployResult[]) {
