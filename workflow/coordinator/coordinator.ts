@@ -45,6 +45,7 @@ import type {
 } from "./model.ts";
 import { Outbox } from "./outbox.ts";
 import { Places } from "./places.ts";
+import { Retention } from "./retention.ts";
 import { RunReader, type RunView, notFound } from "./run-reader.ts";
 import { type Live, RunTable, isDurable, linesOf } from "./run-table.ts";
 import { type RunRow, STATEMENTS } from "./schema.ts";
@@ -58,9 +59,6 @@ const DEFAULTS: CoordinatorOptions = {
   snapshotEvents: 256,
   ...CALLBACK_DEFAULTS,
 };
-/** Keys hold at least so long, and so do the runs that they name. */
-const KEPT_MIN_MS = DAY_MS;
-const EXPIRED_AT_ONCE = 100;
 
 /** Commands; everything else is a report of something that was in flight. */
 const COMMANDS: ReadonlySet<string> = new Set([
@@ -83,11 +81,7 @@ export class Coordinator {
   readonly #places: Places;
   readonly #callbacks: Callbacks;
   readonly #outbox: Outbox;
-  /** Ended runs that have a row. */
-  #ended: number;
-  /** When the oldest of them ended; looked up when nobody knows. */
-  #oldestMs: number | undefined;
-  #knowsOldest = false;
+  readonly #retention: Retention;
   /** Plans that have been checked; whoever keeps one hands the same one over for each run. */
   readonly #valid = new WeakSet<Plan>();
   /** What a transition of one run asks of another, done before the transition's commit. */
@@ -105,7 +99,7 @@ export class Coordinator {
     this.#reader = new RunReader(sql, codec, this.#table);
     this.#callbacks = new Callbacks(sql, this.#options);
     this.#outbox = new Outbox(seams.log, seams.outside);
-    this.#ended = sql.all(STATEMENTS.runsEnded)[0]?.count ?? 0;
+    this.#retention = new Retention(sql, this.#options);
     this.#places = new Places(sql);
     for (const row of sql.all(STATEMENTS.runsOpen)) {
       const { number, namespace, workflow, status, dueAtMs, isBusy } = row;
@@ -217,7 +211,7 @@ export class Coordinator {
       for (const key of live.timers.due(nowMs)) this.#apply(live, { type: "timer", key });
       this.#dues.set(number, live.run.state.ended ? undefined : live.timers.nextAtMs);
     }
-    this.#delete(this.#expired(nowMs));
+    this.#delete(this.#retention.expired(nowMs));
     this.#settle();
   }
 
@@ -253,7 +247,7 @@ export class Coordinator {
     this.#callbacks.drop(number);
     this.#forget(number);
     this.#dues.set(number, undefined);
-    if (endedAtMs !== null) this.#ended -= 1;
+    if (endedAtMs !== null) this.#retention.left(number);
     else {
       this.#table.tally.moved(namespace, workflow, status, "terminated");
       this.#places.leave(namespace, workflow, number);
@@ -270,7 +264,7 @@ export class Coordinator {
       this.#callbacks.drop(number);
       this.#forget(number);
       this.#dues.set(number, undefined);
-      if (endedAtMs !== null) this.#ended -= 1;
+      if (endedAtMs !== null) this.#retention.left(number);
     }
     this.#places.forget(namespace);
     this.#table.tally.forget(namespace);
@@ -328,10 +322,9 @@ export class Coordinator {
     const effects = live.run.apply(event);
     if (wasEnded && !live.run.state.ended) {
       this.#table.reopen(live);
-      this.#knowsOldest = false;
+      this.#retention.left(live.number);
       this.#callbacks.drop(live.number);
       this.#places.known(live.namespace, live.request.workflow, live.number, false);
-      this.#ended -= 1;
       this.#seams.store.begin(this.#home(live));
     }
     this.#record(live, event, effects);
@@ -461,13 +454,13 @@ export class Coordinator {
     if (!ended) return;
     const nowMs = this.#seams.clock.now();
     this.#table.end(live, nowMs);
-    this.#oldestMs ??= nowMs;
     if (live.request.callback) this.#callbacks.add(live.number, live.namespace, nowMs);
-    this.#ended += 1;
+    const { number, namespace } = live;
+    const { parent, workflow, retention: own } = live.request;
+    this.#retention.ended({ number, namespace, workflow, own }, nowMs);
     this.#dues.set(live.number, undefined);
     this.#seams.store.end(this.#home(live), ended);
     this.#send(live, { do: "ended", ended, startedAtMs: live.run.state.startedAtMs });
-    const { parent, workflow } = live.request;
     this.#places.leave(live.namespace, workflow, live.number);
     this.#next.push(() => this.#admit(live.namespace, workflow));
     if (!parent) return;
@@ -535,7 +528,7 @@ export class Coordinator {
   #settle(): void {
     for (let next = this.#next.shift(); next; next = this.#next.shift()) next();
     this.#table.evict(this.#options.residentRuns);
-    if (this.#ended > this.#options.keptRuns) this.#delete(this.#surplus());
+    this.#delete(this.#retention.surplus(this.#seams.clock.now()));
     this.#callBack();
     this.#arm();
     this.#outbox.leaveWhenCommitted();
@@ -558,44 +551,26 @@ export class Coordinator {
   }
 
   #arm(): void {
-    if (!this.#knowsOldest) {
-      this.#oldestMs = this.#seams.sql.all(STATEMENTS.runOldestEnded)[0]?.endedAtMs ?? undefined;
-      this.#knowsOldest = true;
-    }
-    const expiryMs = this.#oldestMs === undefined ? undefined : this.#oldestMs + this.#keptMs;
-    const times = [this.#dues.nextAtMs, this.#callbacks.nextAtMs, expiryMs].filter(
+    const { nextAtMs } = this.#retention;
+    const times = [this.#dues.nextAtMs, this.#callbacks.nextAtMs, nextAtMs].filter(
       (atMs) => atMs !== undefined,
     );
     this.#seams.timers.wakeAt(times.length === 0 ? undefined : Math.min(...times));
   }
 
-  #expired(nowMs: number): { readonly number: number }[] {
-    return this.#seams.sql.all(STATEMENTS.runsExpired, nowMs - this.#keptMs, EXPIRED_AT_ONCE);
-  }
-
-  #surplus(): { readonly number: number }[] {
-    const count = Math.min(this.#ended - this.#options.keptRuns, EXPIRED_AT_ONCE);
-    const sinceMs = this.#seams.clock.now() - KEPT_MIN_MS;
-    return this.#seams.sql.all(STATEMENTS.runsSurplus, sinceMs, count);
-  }
-
-  #delete(runs: readonly { readonly number: number }[]): void {
-    for (const { number } of runs) {
+  /** Of runs that have ended. */
+  #delete(numbers: readonly number[]): void {
+    for (const number of numbers) {
       this.#callbacks.drop(number);
       this.#forget(number);
+      this.#retention.left(number);
     }
-    this.#ended -= runs.length;
   }
 
   #forget(number: number): void {
     const row = this.#table.rowOf(number);
     if (row) this.#seams.store.forget({ id: row.id, namespace: row.namespace });
     this.#table.delete(number);
-    this.#knowsOldest = false;
-  }
-
-  get #keptMs(): number {
-    return Math.max(this.#options.keptMs, KEPT_MIN_MS);
   }
 
   #send(live: Live, effect: OutwardEffect): void {

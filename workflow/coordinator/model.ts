@@ -70,6 +70,13 @@ export interface WorkflowKind {
   readonly version?: number;
   readonly timeoutMs?: number;
   readonly concurrency?: number;
+  readonly retention?: OwnRetention;
+}
+
+/** How long ended runs of a workflow are kept, within the shard's bounds; 0: as the shard's. */
+export interface OwnRetention {
+  readonly ageMs: number;
+  readonly runs: number;
 }
 
 export interface Outside {
@@ -140,6 +147,7 @@ export interface RunRequest {
    * the last start said that knew.
    */
   readonly concurrency?: number;
+  readonly retention?: OwnRetention;
   readonly chain?: readonly string[];
   /** The run that invoked it. */
   readonly parent?: { readonly run: string; readonly step: string; readonly token: number };

@@ -95,6 +95,19 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       PRIMARY KEY (run, kind, sequence, piece)
     ) WITHOUT ROWID`,
   ],
+  [
+    // Ended runs of workflows with bounds of their own. leavesAtMs: null where only the number counts.
+    `CREATE TABLE workflowRetention (
+      run INTEGER PRIMARY KEY,
+      namespace TEXT NOT NULL,
+      workflow TEXT NOT NULL,
+      endedAtMs INTEGER NOT NULL,
+      leavesAtMs INTEGER
+    )`,
+    `CREATE INDEX workflowRetentionAge ON workflowRetention (leavesAtMs)
+       WHERE leavesAtMs IS NOT NULL`,
+    "CREATE INDEX workflowRetentionOrder ON workflowRetention (namespace, workflow, endedAtMs)",
+  ],
 ];
 
 export interface CallbackRow {
@@ -271,6 +284,40 @@ export const STATEMENTS = {
   runOldestEnded: statement<[], { endedAtMs: number | null }>(
     "SELECT min(endedAtMs) AS endedAtMs FROM workflowRuns WHERE endedAtMs IS NOT NULL",
   ),
+  retentionPut: statement<
+    [run: number, namespace: string, workflow: string, endedAtMs: number, leavesAtMs: number | null]
+  >(
+    `INSERT OR REPLACE INTO workflowRetention (run, namespace, workflow, endedAtMs, leavesAtMs)
+     VALUES (?, ?, ?, ?, ?)`,
+  ),
+  retentionGet: statement<[run: number], { namespace: string; workflow: string }>(
+    "SELECT namespace, workflow FROM workflowRetention WHERE run = ?",
+  ),
+  retentionDelete: statement<[run: number]>("DELETE FROM workflowRetention WHERE run = ?"),
+  retentionCount: statement<[], { count: number }>(
+    "SELECT count(*) AS count FROM workflowRetention",
+  ),
+  retentionOf: statement<[namespace: string, workflow: string], { count: number }>(
+    "SELECT count(*) AS count FROM workflowRetention WHERE namespace = ? AND workflow = ?",
+  ),
+  retentionNext: statement<[], { leavesAtMs: number | null }>(
+    `SELECT min(leavesAtMs) AS leavesAtMs FROM workflowRetention WHERE leavesAtMs IS NOT NULL`,
+  ),
+  retentionExpired: statement<[nowMs: number, limit: number], { number: number }>(
+    `SELECT run AS number FROM workflowRetention WHERE leavesAtMs <= ?
+       AND NOT EXISTS (SELECT 1 FROM workflowCallbacks AS owed WHERE owed.run = workflowRetention.run)
+     ORDER BY leavesAtMs LIMIT ?`,
+  ),
+  /** As `runsSurplus`, of one workflow. */
+  retentionSurplus: statement<
+    [namespace: string, workflow: string, keysSinceMs: number, limit: number],
+    { number: number }
+  >(
+    `SELECT run AS number FROM workflowRetention AS kept WHERE namespace = ? AND workflow = ?
+       AND NOT EXISTS (SELECT 1 FROM workflowKeys AS keys WHERE keys.run = kept.run AND atMs > ?)
+       AND NOT EXISTS (SELECT 1 FROM workflowCallbacks AS owed WHERE owed.run = kept.run)
+     ORDER BY kept.endedAtMs LIMIT ?`,
+  ),
   runOldestOpen: statement<[namespace: string], { startedAtMs: number | null }>(
     `SELECT min(startedAtMs) AS startedAtMs FROM workflowRuns
      WHERE endedAtMs IS NULL AND namespace = ?`,
@@ -322,6 +369,9 @@ export const STATEMENTS = {
     [namespace: string, workflow: string, key: string],
     { digest: string; run: number }
   >("SELECT digest, run FROM workflowKeys WHERE namespace = ? AND workflow = ? AND key = ?"),
+  keyOf: statement<[run: number], { atMs: number }>(
+    "SELECT max(atMs) AS atMs FROM workflowKeys WHERE run = ? HAVING count(*) > 0",
+  ),
   keyPut: statement<
     [namespace: string, workflow: string, key: string, digest: string, run: number, atMs: number]
   >(
