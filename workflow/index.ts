@@ -25,4 +25,4 @@ export type {
   WorkflowKind,
 } from "./coordinator/model.ts";
 export type { HistoryEntry } from "./engine/model.ts";
-export type { Effect, Ended, Outcome, Pin, RunEvent } from "./engine/model.ts";
+export type { Effect, Ended, Outcome, Pin, RunEvent, RunState } from "./engine/model.ts";

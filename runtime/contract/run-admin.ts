@@ -86,6 +86,8 @@ export interface RunStep {
   readonly endedAtMs?: number;
   /** When it is tried again. */
   readonly retryAtMs?: number;
+  /** Until when it sleeps, or waits for an event. */
+  readonly dueAtMs?: number;
   /** Of the last attempt that failed. */
   readonly error?: RunFault;
   /** Run that the step invoked. */
@@ -109,12 +111,14 @@ export interface RunShown extends RunInfo {
   readonly parent?: { readonly run: string; readonly step: string };
   /** Versions of functions that the run is pinned to. */
   readonly pins: Readonly<Record<string, number>>;
+  /** Until when steps sleep, or wait for events, by step; the first so many. */
+  readonly dues: Readonly<Record<string, number>>;
   /** Types of events that came and that nothing has waited for yet. */
   readonly events: readonly string[];
 }
 
 /** `GET runs/<id>`. */
-export interface RunDetail extends RunShown {
+export interface RunDetail extends Omit<RunShown, "dues"> {
   readonly namespace: string;
   /**
    * In the order in which they began; at most `RUN_ADMIN_LIMITS.shownSteps`, those that did not

@@ -194,8 +194,8 @@ async function describeRun(call: AdminCall): Promise<RunDetail> {
     ({ after } = page);
   }
   // After its history: a run that is told to have ended has all its steps.
-  const shown = await askRun<"show">(state, namespace, { ask: "show", run });
-  return { namespace, ...shown, steps: steps.shown(), stepCount: steps.count };
+  const { dues, ...shown } = await askRun<"show">(state, namespace, { ask: "show", run });
+  return { namespace, ...shown, steps: steps.shown(dues), stepCount: steps.count };
 }
 
 async function readHistory(call: AdminCall): Promise<Response> {

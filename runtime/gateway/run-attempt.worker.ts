@@ -72,7 +72,7 @@ async function place(
   // Shards of shared cells keep the runs of all namespaces, of those with cells of their own, too.
   const holdsShards = slot < (state.bindings.settings.cells ?? 1);
   const route = holdsShards ? state.table.route(namespace, name) : undefined;
-  // The version of when the run began, as long as routing knows it; then the one of now.
+  // Mostly the version of when the run began is the live one.
   const live = route?.targets.find(({ version }) => version === head.version);
   const target = live ?? (route && (await otherTarget(state, route, head)));
   if (!route || !target) throw notFound(name);
@@ -101,15 +101,21 @@ async function place(
   });
 }
 
-/** A workflow's step is pinned; an asynchronous call runs what is live. */
+/** A version without traffic; of an asynchronous call the live one, if that is no more. */
 async function otherTarget(
   state: GatewayState,
   route: FunctionRoute,
   { step, version }: RunAttempt,
 ): Promise<RouteTarget | undefined> {
-  if (!step || step.chain.length === 0) return pickTarget(route, state.random.fraction());
   const { namespace, name } = route;
-  return state.registry.read("versionTarget", { namespace, name, version });
+  try {
+    return await state.registry.read("versionTarget", { namespace, name, version });
+  } catch (thrown) {
+    const isGone = thrown instanceof IsolaError && thrown.code === "VERSION_NOT_FOUND";
+    const isCall = !step || step.chain.length === 0;
+    if (isGone && isCall) return pickTarget(route, state.random.fraction());
+    throw thrown;
+  }
 }
 
 /** With what the function threw: for the owner of the run. */

@@ -40,9 +40,12 @@ export async function pinsOf(
   pinned: Readonly<Record<string, number>>,
   versions: RestartVersions,
 ): Promise<Readonly<Record<string, RunPin>>> {
+  const { table } = call.state;
+  // What is no more stays as it is: its steps may be over.
+  const live = Object.keys(pinned).filter((name) => table.route(call.namespace, name));
   const wanted =
     versions === "latest"
-      ? Object.keys(pinned).map((name) => [name, "latest"] as const)
+      ? live.map((name) => [name, "latest"] as const)
       : Object.entries(versions);
   const pins: Record<string, RunPin> = {};
   for (const [name, version] of wanted) {
@@ -61,30 +64,24 @@ export async function targetOf(
   return pinOfTarget(await routedTarget(call, name, version));
 }
 
+/** The live version, or one that is still kept. */
 async function routedTarget(
   { state, namespace }: AdminCall,
   name: string,
   version: number | "latest",
 ): Promise<RouteTarget> {
   const route = state.table.route(namespace, name);
-  if (!route) {
-    throw new IsolaError("FUNCTION_NOT_FOUND", {
-      attempted: `restart a run with ${name}`,
-      found: "no such function any more",
-    });
-  }
   const target =
     version === "latest"
-      ? pickTarget(route, state.random.fraction())
-      : route.targets.find((one) => one.version === version);
+      ? route && pickTarget(route, state.random.fraction())
+      : route?.targets.find((one) => one.version === version);
   if (target) return target;
-  const known = await state.registry.read("versions", { namespace, name });
-  const isKnown = known.some((one) => one.version === version);
-  throw new IsolaError("VERSION_NOT_FOUND", {
-    attempted: `restart a run with version ${String(version)} of ${name}`,
-    found: isKnown ? "a version without traffic" : "no such version",
-    required: "a version that calls are routed to",
-    fix: `isola versions ${name} lists them; isola promote gives one traffic.`,
+  if (version !== "latest" && route) {
+    return state.registry.read("versionTarget", { namespace, name, version });
+  }
+  throw new IsolaError("FUNCTION_NOT_FOUND", {
+    attempted: `find ${name} for a run`,
+    found: "no such function any more",
   });
 }
 

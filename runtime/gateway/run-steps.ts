@@ -23,9 +23,16 @@ export class StepList {
     return this.#steps.size;
   }
 
-  /** So many; of more than those, first the ones that did not complete. */
-  shown(max: number = RUN_ADMIN_LIMITS.shownSteps): readonly RunStep[] {
-    const all = [...this.#steps.values()];
+  /**
+   * So many; of more than those, first the ones that did not complete.
+   *
+   * @param dues until when steps wait.
+   */
+  shown(
+    dues: Readonly<Record<string, number>> = {},
+    max: number = RUN_ADMIN_LIMITS.shownSteps,
+  ): readonly RunStep[] {
+    const all = [...this.#steps.values()].map((step) => withDue(step, dues[step.id]));
     if (all.length <= max) return all;
     const kept = new Set(
       [...all.filter((one) => !isDone(one)), ...all.filter((one) => isDone(one))].slice(0, max),
@@ -51,6 +58,10 @@ export class StepList {
       if (step.status === "failed" && from === undefined) step.status = "waiting";
     }
   }
+}
+
+function withDue(step: RunStep, dueAtMs: number | undefined): RunStep {
+  return dueAtMs === undefined ? step : { ...step, dueAtMs };
 }
 
 function isDone({ status }: RunStep): boolean {

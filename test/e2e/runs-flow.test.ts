@@ -13,6 +13,8 @@ const flowOf = (body: string): { main: string; files: Record<string, string> } =
   files: { "main.ts": `import { flow } from "isola";\nexport default flow((dag) => {${body}});` },
 });
 
+const BROKEN = `export default () => { throw new Error("broken"); };`;
+
 let platform: TestPlatform;
 let runs: IsolaClient["runs"];
 
@@ -20,7 +22,7 @@ beforeAll(async () => {
   platform = await startTestPlatform({ cells: 2 });
   ({ runs } = platform.client);
   await platform.deploy("double", "export default (n) => n * 2;");
-  await platform.deploy("fragile", `export default () => { throw new Error("broken"); };`);
+  await platform.deploy("fragile", BROKEN);
   await platform.deploy(
     "branches",
     flowOf(`
@@ -91,6 +93,8 @@ describe("a run of code", () => {
     await platform.deploy("code", CODE);
     const id = await start("code", "go");
     await inStatus(id, "waiting");
+    const listening = (await runs.show(id)).steps.find((step) => step.id === "event:answer-1");
+    expect((listening?.dueAtMs ?? 0) - Date.now()).toBeGreaterThan(23 * 60 * 60 * 1_000);
     await runs.signal(id, { type: "answer", payload: 42 });
     const run = await ended(id);
     expect(run).toMatchObject({ form: "code", output: { value: [[2, 3], 42] }, version: 1 });
@@ -176,6 +180,20 @@ describe("a run of a workflow", () => {
     expect(anew.id).not.toBe(id);
     expect((await ended(anew.id)).output).toStrictEqual({ value: 10 });
     expect(await refusal(runs.restart(id, { from: "z/0" }))).toBe("STEP_NOT_FOUND");
+  });
+
+  it("that failed goes on with a version that has no traffic any more", async () => {
+    await platform.deploy("seesaw", "export default (n) => n + 100;");
+    await platform.deploy("rides", flowOf(`dag.node("a").apply("seesaw");`));
+    await platform.deploy("seesaw", BROKEN);
+    const id = await start("rides", 1);
+    expect((await ended(id)).status).toBe("failed");
+    await runs.restart(id, { from: "failed", version: { seesaw: 1 } });
+    expect(await ended(id)).toMatchObject({ output: { value: 101 }, pins: { seesaw: 1 } });
+    const call = await start("seesaw", 1);
+    expect((await ended(call)).status).toBe("failed");
+    await runs.restart(call, { from: "call/0", version: { seesaw: 1 } });
+    expect(await ended(call)).toMatchObject({ output: { value: 101 }, pins: { seesaw: 1 } });
   });
 
   it("waits while it is paused, and takes the event that came meanwhile", async () => {

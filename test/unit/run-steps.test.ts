@@ -63,8 +63,8 @@ describe("the steps of a run", () => {
       { type: "stepStarted", step: "d/0" },
       { type: "stepFailed", step: "d/0", error },
     ]);
-    expect(steps.shown()).toMatchObject([
-      { id: "wait/0", status: "waiting", attempts: 0 },
+    expect(steps.shown({ "wait/0": 99 })).toMatchObject([
+      { id: "wait/0", status: "waiting", attempts: 0, dueAtMs: 99 },
       { id: "b/0", status: "running", attempts: 1, interruptions: 1 },
       { id: "c/0", status: "canceled", run: "0-x.1" },
       { id: "d/0", status: "failed", error },
@@ -93,6 +93,6 @@ describe("the steps of a run", () => {
     ]).flat();
     const steps = stepsOf(lines);
     expect(steps.count).toBe(9);
-    expect(steps.shown(3).map(({ id }) => id)).toStrictEqual(["s/0", "s/1", "s/7"]);
+    expect(steps.shown({}, 3).map(({ id }) => id)).toStrictEqual(["s/0", "s/1", "s/7"]);
   });
 });

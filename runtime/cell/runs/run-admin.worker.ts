@@ -24,6 +24,7 @@ import {
   type Coordinator,
   type HistoryEntry,
   type RunReport,
+  type RunState,
   graphOfRun,
   graphOfSteps,
   toDot,
@@ -167,8 +168,22 @@ function show(coordinator: Coordinator, namespace: string, id: string): RunShown
     ...(pausedAtMs !== undefined && { pausedAtMs }),
     ...(parent && { parent: { run: parent.run, step: parent.step } }),
     pins: Object.fromEntries(versions),
+    dues: duesOf(state),
     events: inbox.map(({ name }) => name),
   };
+}
+
+/** Of steps that sleep or listen. */
+function duesOf({ steps }: RunState): Record<string, number> {
+  const dues: Record<string, number> = {};
+  let left: number = RUN_ADMIN_LIMITS.shownSteps;
+  for (const { id, phase, dueAtMs } of steps.values()) {
+    if ((phase !== "sleeping" && phase !== "listening") || dueAtMs === undefined) continue;
+    if (left === 0) break;
+    left -= 1;
+    dues[id] = dueAtMs;
+  }
+  return dues;
 }
 
 function graph(

@@ -107,10 +107,11 @@ function stepTable({ steps, startedAtMs }: RunDetail): string {
   );
 }
 
-function stepStatus({ status, retryAtMs, run }: RunStep): string {
+function stepStatus({ status, retryAtMs, dueAtMs, run }: RunStep): string {
   if (status === "retrying" && retryAtMs !== undefined) {
     return `retrying in ${milliseconds(Math.max(0, retryAtMs - Date.now()))}`;
   }
+  if (dueAtMs !== undefined) return `${status}, ${milliseconds(Math.max(0, dueAtMs - Date.now()))}`;
   return run === undefined ? status : `${status} (${run})`;
 }
 
