@@ -15,12 +15,14 @@ export type { RunHome, RunStore } from "./coordinator/model.ts";
 export type { CallbackStep } from "./coordinator/callbacks.ts";
 export type {
   CallbackResult,
+  Mail,
   ChildEffect,
   Outside,
   OutwardEffect,
   RunRef,
   RunReport,
   RunRequest,
+  StagedByStep,
   StartRequest,
   WorkflowKind,
 } from "./coordinator/model.ts";

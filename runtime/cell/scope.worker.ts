@@ -29,8 +29,8 @@ import {
 } from "../contract/index.ts";
 import { storeOf } from "./call-store.worker.ts";
 import { type Cell, currentCell } from "./cell.worker.ts";
-import { askInstance } from "./runs/ask-instance.worker.ts";
 import { callAsync } from "./runs/call-async.worker.ts";
+import { askForCall } from "./runs/events-sent.worker.ts";
 import type { LiveCall } from "./live-calls.worker.ts";
 import { pack, unpack } from "./message-pack.ts";
 import { checkLines } from "./shim-report.ts";
@@ -92,7 +92,7 @@ export class Scope extends WorkerEntrypoint<unknown, ScopeProps> {
   async instance(callId: unknown, question: unknown, value: unknown): Promise<InstanceReply> {
     try {
       const { cell, live } = this.#find(callId);
-      return await askInstance(cell, live.envelope, question, value);
+      return await askForCall(cell, live, question, value);
     } catch (thrown) {
       return { ok: false, error: toIsolaError(thrown, "use an instance of a workflow").toData() };
     }

@@ -5,6 +5,7 @@
  * The id of an instance is the run's own, or one that its creator chose: an idempotency key of the
  * workflow, which names the shard. Whatever a shim says is tenant-controlled.
  */
+import type { RunStepRef } from "./call.ts";
 import type { ErrorData } from "./errors.ts";
 
 /** A step of an instance, as `restart` names it. */
@@ -21,7 +22,21 @@ export type InstanceCall =
   | { readonly op: "get" | "status" | "pause" | "resume" | "delete"; readonly id: string }
   | { readonly op: "terminate"; readonly id: string; readonly rollback: boolean }
   | { readonly op: "restart"; readonly id: string; readonly from?: InstanceStep }
-  | { readonly op: "sendEvent"; readonly id: string; readonly type: string }
+  /** `event` names it: one that the run knows is taken once. */
+  | {
+      readonly op: "sendEvent";
+      readonly id: string;
+      readonly type: string;
+      readonly event?: string;
+    }
+  /** The cell asks it of the shard of the run that sends: staged with the attempt (G2). */
+  | {
+      readonly op: "stageEvent";
+      readonly id: string;
+      readonly type: string;
+      readonly event: string;
+      readonly attempt: RunStepRef;
+    }
   | {
       readonly op: "events";
       readonly id: string;

@@ -196,6 +196,12 @@ export const WORKFLOW_LIMITS = {
   hooksPerCall: 1_000,
   /** Runs that one attempt of a step may start by `callAsync`. Beyond: `QUOTA_EXCEEDED`. */
   startsPerAttempt: 1_000,
+  /** Events that one attempt of a step may send. Beyond: `QUOTA_EXCEEDED`. */
+  eventsPerAttempt: 1_000,
+  /** Event that a step sends. Beyond: `BODY_TOO_LARGE`. */
+  sentEventMaxBytes: 1 * MIB,
+  /** Events of steps that are under way to other runs at once; beyond, they wait. */
+  eventsAtOnce: 64,
   /** Callbacks under way in one shard, and of one namespace; beyond, they wait for one to end. */
   callbacksAtOnce: 64,
   callbacksAtOncePerNamespace: 16,

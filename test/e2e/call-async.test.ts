@@ -68,6 +68,24 @@ export default class extends WorkflowEntrypoint {
   }
 }`;
 
+const WAITER = `import { flow } from "isola";
+export default flow((dag) => dag.node("wait").waitForEvent("go", { timeout: "1m" }));`;
+/** Sends an event and fails, until its attempt number is what it is asked for. */
+const TELLER = `export default async ({ waiter, wanted, size = 0 }, ctx) => {
+  const instance = await ctx.workflow("waiter").get(waiter);
+  const payload = { attempt: ctx.attempt, text: "x".repeat(size) };
+  await instance.sendEvent({ type: "go", payload });
+  if (ctx.attempt < wanted) throw new Error("attempt " + ctx.attempt);
+  return "told";
+};
+export const config = { retry: { limit: 2, delayMs: 10, backoff: "constant" } };`;
+const SLOW_TELLER = `export default async ({ waiter, ms }, ctx) => {
+  const instance = await ctx.workflow("waiter").get(waiter);
+  await instance.sendEvent({ type: "go", payload: "slowly" });
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  return "told";
+};`;
+
 const platform = usePlatform({ cells: 2 });
 
 beforeAll(async () => {
@@ -81,6 +99,9 @@ beforeAll(async () => {
   await platform().deploy("late", LATE);
   await platform().deploy("many", MANY);
   await platform().deploy("starting-code", { main: "code.ts", files: { "code.ts": CODE } });
+  await platform().deploy("waiter", { main: "waiter.ts", files: { "waiter.ts": WAITER } });
+  await platform().deploy("teller", TELLER);
+  await platform().deploy("slow-teller", SLOW_TELLER);
   await platform().deploy("starting-flow", { main: "flow.ts", files: { "flow.ts": FLOW } });
 }, 60_000);
 
@@ -104,6 +125,10 @@ async function resultOf(id: unknown): Promise<Answer> {
     if (Date.now() > untilMs) throw new Error(`no result of ${String(id)}: ${answer.text}`);
     await sleep(10);
   }
+}
+
+async function statusOf(id: string): Promise<string> {
+  return (await platform().client.runs.show(id)).status;
 }
 
 /** Runs of `echo` whose input has that tag, newest first. */
@@ -232,4 +257,49 @@ describe("callAsync within a run", () => {
     expect([answer.status, answer.code]).toEqual([500, "FUNCTION_ERROR"]);
     expect(await echoes("many")).toEqual([]);
   });
+});
+
+describe("an event that a step sends", () => {
+  it("is sent with the step's commit, by the attempt that completes", async () => {
+    const waiter = await started("waiter", {});
+    const told = await resultOf(await started("teller", { waiter, wanted: 3 }));
+    expect(told.json, told.text).toBe("told");
+    expect((await resultOf(waiter)).json).toEqual({ attempt: 3, text: "" });
+  });
+
+  it("is not sent if the step fails for good", async () => {
+    const waiter = await started("waiter", {});
+    expect((await resultOf(await started("teller", { waiter, wanted: 9 }))).status).toBe(500);
+    await sleep(300);
+    expect(await statusOf(waiter)).toBe("waiting");
+    await platform().client.runs.terminate(waiter);
+  });
+
+  it("is sent at once outside of a run", async () => {
+    const waiter = await started("waiter", {});
+    expect(await called("teller", { waiter, wanted: 1 })).toBe("told");
+    expect((await resultOf(waiter)).json).toEqual({ attempt: 1, text: "" });
+  });
+
+  it("is refused if nobody is there to take it, and when it is too large", async () => {
+    const waiter = await started("waiter", {});
+    await platform().client.runs.terminate(waiter);
+    const gone = await resultOf(await started("teller", { waiter, wanted: 1 }));
+    expect(gone.status).toBe(500);
+    const other = await started("waiter", {});
+    const sent = { waiter: other, wanted: 1, size: 2 * 1024 * 1024 };
+    expect((await resultOf(await started("teller", sent))).code).toBe("BODY_TOO_LARGE");
+    expect(await statusOf(other)).toBe("waiting");
+    await platform().client.runs.terminate(other);
+  });
+
+  it("arrives once when cells die under the step (G1, G2)", async () => {
+    const waiter = await started("waiter", {});
+    const id = await started("slow-teller", { waiter, ms: 700 });
+    await sleep(300);
+    expect(await statusOf(waiter)).toBe("waiting");
+    await Promise.all([killCell(platform(), 0), killCell(platform(), 1)]);
+    expect((await resultOf(id)).json).toBe("told");
+    expect((await resultOf(waiter)).json).toBe("slowly");
+  }, 40_000);
 });

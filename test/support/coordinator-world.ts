@@ -11,7 +11,9 @@ import { Coordinator, type Outcome, type Outside, type RunReport } from "../../w
 import { CommitLog, checkSize } from "./commit-log.ts";
 import { type WorldFunction, seededRandom, valueOf } from "./workflow-world.ts";
 
-type StartRequest = Parameters<Coordinator["start"]>[0];
+type Staged = NonNullable<
+  ReturnType<NonNullable<ConstructorParameters<typeof Coordinator>[0]["takeStaged"]>>
+>;
 type CallbackResult = Parameters<Coordinator["calledBack"]>[1];
 type Perform = Parameters<Outside["perform"]>;
 type Ref = Perform[0];
@@ -29,8 +31,10 @@ export interface CoordinatorWorldOptions {
   readonly concurrency?: Readonly<Record<string, number>>;
   readonly seed?: number;
   readonly crashes?: readonly CrashAt[];
-  /** What attempts ask to be started; what memory alone knows a crash takes. */
-  readonly takeStarts?: (run: string, step: string) => readonly StartRequest[];
+  /** What attempts ask for besides their results. */
+  readonly takeStaged?: (run: string, step: string) => Staged | undefined;
+  /** Whether an event arrives. @default it does */
+  readonly delivers?: () => boolean;
   /** Answers a callback; undefined: never. */
   readonly receiver?: (run: string, attempt: number) => CallbackResult | undefined;
   readonly options?: ConstructorParameters<typeof Coordinator>[1];
@@ -208,13 +212,14 @@ export class CoordinatorWorld {
           encode: (value) => new Uint8Array(serialize(value)),
           decode: (bytes) => deserialize(bytes) as unknown,
         },
-        takeStarts: ({ id }, step, _token, isCommit) => {
-          const starts = this.options.takeStarts?.(id, step) ?? [];
-          return isCommit ? starts : [];
+        takeStaged: ({ id }, step, _token, isCommit) => {
+          const staged = this.options.takeStaged?.(id, step);
+          return isCommit ? staged : undefined;
         },
         outside: {
           describe: (_namespace, { workflow }) =>
             workflow in this.options.flows ? { form: "dag", ...this.#limit(workflow) } : undefined,
+          deliver: (mail, number) => this.#later(() => this.#deliver(mail, number)),
           perform: (...args) => {
             if (isAlive()) this.#perform(...args);
           },
@@ -286,6 +291,16 @@ export class CoordinatorWorld {
         return;
       default:
     }
+  }
+
+  #deliver({ instance, id, type, payload }: Staged["mails"][number], number: number): void {
+    const error = { name: "Away", message: "its cell is away" };
+    if (this.options.delivers?.() === false) {
+      this.coordinator.sent(number, { ok: false, error });
+      return;
+    }
+    this.tell(instance, { type: "signal", id, name: type, payload: { value: payload } });
+    this.coordinator.sent(number, { ok: true });
   }
 
   #dispatch(run: Ref, effect: Perform[2] & { readonly do: "dispatch" }): void {

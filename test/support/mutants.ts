@@ -98,9 +98,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     what: "an effect leaves behind its commit",
-    file: "workflow/coordinator/outbox.ts",
-    line: "    const { position } = this.#log;\n    this.#outgoing.push",
-    instead: "    const position = this.#log.position - 1;\n    this.#outgoing.push",
+    file: "workflow/coordinator/departures.ts",
+    line: "    this.#waiting.push({ position: this.#seams.log.position, run",
+    instead: "    this.#waiting.push({ position: this.#seams.log.position - 1, run",
   },
   {
     what: "what was in flight is told that its process died",

@@ -20,7 +20,8 @@ import { type Plan, validatePlan } from "../builder/index.ts";
 import type { Effect, RunEvent, Started } from "../engine/model.ts";
 import type { Outcome } from "../engine/model.ts";
 import { Run } from "../engine/run.ts";
-import { CALLBACK_DEFAULTS, type CallbackStep, Callbacks, callbackEntry } from "./callbacks.ts";
+import { CALLBACK_DEFAULTS, type CallbackStep, callbackEntry } from "./callbacks.ts";
+import { Departures } from "./departures.ts";
 import { DueQueue } from "./due-queue.ts";
 import { migrate } from "./migrate.ts";
 import type {
@@ -43,7 +44,6 @@ import type {
   StartRequest,
   WorkflowKind,
 } from "./model.ts";
-import { Outbox } from "./outbox.ts";
 import { Places } from "./places.ts";
 import { Retention } from "./retention.ts";
 import { RunReader, type RunView, notFound } from "./run-reader.ts";
@@ -79,8 +79,7 @@ export class Coordinator {
   readonly #reader: RunReader;
   readonly #dues = new DueQueue<number>();
   readonly #places: Places;
-  readonly #callbacks: Callbacks;
-  readonly #outbox: Outbox;
+  readonly #departures: Departures;
   readonly #retention: Retention;
   /** Plans that have been checked; whoever keeps one hands the same one over for each run. */
   readonly #valid = new WeakSet<Plan>();
@@ -97,8 +96,7 @@ export class Coordinator {
     sql.all(STATEMENTS.settingPut, "epoch", this.epoch);
     this.#table = new RunTable(sql, codec);
     this.#reader = new RunReader(sql, codec, this.#table);
-    this.#callbacks = new Callbacks(sql, this.#options);
-    this.#outbox = new Outbox(seams.log, seams.outside);
+    this.#departures = new Departures(seams, this.epoch, this.#options);
     this.#retention = new Retention(sql, this.#options);
     this.#places = new Places(sql);
     for (const row of sql.all(STATEMENTS.runsOpen)) {
@@ -176,7 +174,7 @@ export class Coordinator {
     if (!row || ref.epoch !== this.epoch) return this.#answer(undefined);
     const stamp = this.#stamp();
     const { number, namespace } = row;
-    const step = this.#callbacks.settled(number, namespace, result, stamp);
+    const step = this.#departures.callbacks.settled(number, namespace, result, stamp);
     if (step) this.#table.note(number, callbackEntry(stamp.atMs, step, result));
     this.#settle();
     return this.#answer(step);
@@ -200,6 +198,13 @@ export class Coordinator {
     if (!live) return undefined;
     const { plan, input, startedAtMs } = live.run.state;
     return { plan, input, startedAtMs };
+  }
+
+  /** What came of the delivery of an event. */
+  sent(number: number, result: CallbackResult): Answer<undefined> {
+    this.#departures.mails.settled(number, result, this.#seams.clock.now());
+    this.#settle();
+    return this.#answer(undefined);
   }
 
   /** The shard's timer fired: whatever is due. */
@@ -244,7 +249,7 @@ export class Coordinator {
     const row = this.#table.row(id);
     if (row?.namespace !== namespace) throw notFound(id);
     const { number, workflow, endedAtMs, status } = row;
-    this.#callbacks.drop(number);
+    this.#departures.callbacks.drop(number);
     this.#forget(number);
     this.#dues.set(number, undefined);
     if (endedAtMs !== null) this.#retention.left(number);
@@ -261,12 +266,13 @@ export class Coordinator {
   endNamespace(namespace: string): Answer<number> {
     const rows = this.#seams.sql.all(STATEMENTS.runsOfNamespace, namespace);
     for (const { number, endedAtMs } of rows) {
-      this.#callbacks.drop(number);
+      this.#departures.callbacks.drop(number);
       this.#forget(number);
       this.#dues.set(number, undefined);
       if (endedAtMs !== null) this.#retention.left(number);
     }
     this.#places.forget(namespace);
+    this.#departures.mails.forget(namespace);
     this.#table.tally.forget(namespace);
     this.#settle();
     return this.#answer(rows.length);
@@ -284,7 +290,7 @@ export class Coordinator {
 
   /** Something is under way that ends with its process: a run, or a callback. */
   get isBusy(): boolean {
-    return this.#table.isBusy || this.#callbacks.isBusy;
+    return this.#table.isBusy || this.#departures.isBusy;
   }
 
   /** Runs in memory: for metrics and tests. */
@@ -323,7 +329,7 @@ export class Coordinator {
     if (wasEnded && !live.run.state.ended) {
       this.#table.reopen(live);
       this.#retention.left(live.number);
-      this.#callbacks.drop(live.number);
+      this.#departures.callbacks.drop(live.number);
       this.#places.known(live.namespace, live.request.workflow, live.number, false);
       this.#seams.store.begin(this.#home(live));
     }
@@ -361,7 +367,10 @@ export class Coordinator {
         const { step, token } = effect;
         const [home, isCommit] = [this.#home(live), effect.do === "commitStore"];
         this.#seams.store.settle(home, step, token, isCommit);
-        const starts = this.#seams.takeStarts?.(home, step, token, isCommit) ?? [];
+        const staged = this.#seams.takeStaged?.(home, step, token, isCommit);
+        for (const mail of staged?.mails ?? [])
+          this.#departures.mails.post(mail, this.#seams.clock.now());
+        const starts = staged?.starts ?? [];
         this.#next.push(...starts.map((start) => () => this.#startStaged(start)));
         return;
       }
@@ -454,7 +463,7 @@ export class Coordinator {
     if (!ended) return;
     const nowMs = this.#seams.clock.now();
     this.#table.end(live, nowMs);
-    if (live.request.callback) this.#callbacks.add(live.number, live.namespace, nowMs);
+    if (live.request.callback) this.#departures.callbacks.add(live.number, live.namespace, nowMs);
     const { number, namespace } = live;
     const { parent, workflow, retention: own } = live.request;
     this.#retention.ended({ number, namespace, workflow, own }, nowMs);
@@ -529,30 +538,13 @@ export class Coordinator {
     for (let next = this.#next.shift(); next; next = this.#next.shift()) next();
     this.#table.evict(this.#options.residentRuns);
     this.#delete(this.#retention.surplus(this.#seams.clock.now()));
-    this.#callBack();
+    this.#departures.settle();
     this.#arm();
-    this.#outbox.leaveWhenCommitted();
-  }
-
-  /** Callbacks that are due leave as everything does: behind a commit. */
-  #callBack(): void {
-    for (const { number, attempt } of this.#callbacks.launch(this.#seams.clock.now())) {
-      const [row] = this.#seams.sql.all(STATEMENTS.runByNumber, number);
-      if (!row) continue;
-      const { id, namespace, workflow } = row;
-      const request = this.#seams.codec.decode(row.request) as RunRequest;
-      const { callback } = request;
-      if (!callback) continue;
-      const effect = { do: "callback", callback, attempt } as const;
-      const { epoch } = this;
-      const ref = { id, namespace, epoch, workflow, durability: "step" } as const;
-      this.#outbox.push(ref, request, effect);
-    }
   }
 
   #arm(): void {
     const { nextAtMs } = this.#retention;
-    const times = [this.#dues.nextAtMs, this.#callbacks.nextAtMs, nextAtMs].filter(
+    const times = [this.#dues.nextAtMs, this.#departures.nextAtMs, nextAtMs].filter(
       (atMs) => atMs !== undefined,
     );
     this.#seams.timers.wakeAt(times.length === 0 ? undefined : Math.min(...times));
@@ -561,7 +553,7 @@ export class Coordinator {
   /** Of runs that have ended. */
   #delete(numbers: readonly number[]): void {
     for (const number of numbers) {
-      this.#callbacks.drop(number);
+      this.#departures.callbacks.drop(number);
       this.#forget(number);
       this.#retention.left(number);
     }
@@ -574,7 +566,7 @@ export class Coordinator {
   }
 
   #send(live: Live, effect: OutwardEffect): void {
-    this.#outbox.push(this.#home(live), live.request, effect);
+    this.#departures.add(this.#home(live), live.request, effect);
   }
 
   #byKey({ namespace, workflow }: StartRequest, { key, digest }: NonNullable<StartRequest["key"]>) {

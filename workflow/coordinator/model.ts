@@ -87,6 +87,8 @@ export interface Outside {
   describe(namespace: string, child: ChildEffect): WorkflowKind | "ask" | undefined;
   /** The plan of a workflow that gives every run the same, if it is known: else it is asked for. */
   planned?(namespace: string, request: RunRequest): RunRequest["planned"];
+  /** Delivers an event, answers `sent`. */
+  deliver?(mail: Mail, number: number): void;
   /** Carries an effect out; whatever comes of it comes as an event. */
   perform(run: RunHome, request: RunRequest, effect: OutwardEffect): void;
 }
@@ -105,6 +107,24 @@ export interface RunStore {
   forget(run: Pick<RunRef, "id" | "namespace">): void;
 }
 
+/** What a step has asked for besides its result. */
+export interface StagedByStep {
+  readonly starts: readonly StartRequest[];
+  readonly mails: readonly Mail[];
+}
+
+/** An event that a step sends to another run. */
+export interface Mail {
+  readonly namespace: string;
+  readonly workflow: string;
+  /** The run, or its instance's id, as the sender names it. */
+  readonly instance: string;
+  readonly type: string;
+  /** Of the event: it is taken once. */
+  readonly id: string;
+  readonly payload: unknown;
+}
+
 export interface CoordinatorSeams {
   readonly sql: Sql;
   readonly log: Log;
@@ -115,15 +135,15 @@ export interface CoordinatorSeams {
   readonly outside: Outside;
   readonly store: RunStore;
   /**
-   * Takes off the runs that an attempt has asked for: they begin in the commit of its step, or, if
-   * that does not complete, never (G2).
+   * Takes off what an attempt has asked for: runs begin and events are sent in the commit of its
+   * step, or, if that does not complete, never (G2).
    */
-  readonly takeStarts?: (
+  readonly takeStaged?: (
     run: RunHome,
     step: string,
     token: number,
     isCommit: boolean,
-  ) => readonly StartRequest[];
+  ) => StagedByStep | undefined;
   /** A run's history has grown; what is new is on disk with the next commit. */
   readonly noted?: (id: string) => void;
 }

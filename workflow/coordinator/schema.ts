@@ -108,6 +108,16 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
        WHERE leavesAtMs IS NOT NULL`,
     "CREATE INDEX workflowRetentionOrder ON workflowRetention (namespace, workflow, endedAtMs)",
   ],
+  [
+    // Events that steps have sent, until a run has taken them.
+    `CREATE TABLE workflowOutbox (
+      number INTEGER PRIMARY KEY,
+      namespace TEXT NOT NULL,
+      mail BLOB NOT NULL,
+      sinceMs INTEGER NOT NULL
+    )`,
+    `CREATE INDEX workflowOutboxOf ON workflowOutbox (namespace)`,
+  ],
 ];
 
 export interface CallbackRow {
@@ -393,6 +403,20 @@ export const STATEMENTS = {
     "DELETE FROM workflowLimits WHERE namespace = ? AND workflow = ?",
   ),
   limitsDelete: statement<[namespace: string]>("DELETE FROM workflowLimits WHERE namespace = ?"),
+
+  outboxRows: statement<[], { number: number; sinceMs: number }>(
+    "SELECT number, sinceMs FROM workflowOutbox ORDER BY number",
+  ),
+  outboxGet: statement<[number: number], { mail: Uint8Array }>(
+    "SELECT mail FROM workflowOutbox WHERE number = ?",
+  ),
+  outboxPut: statement<[number: number, namespace: string, mail: Uint8Array, sinceMs: number]>(
+    "INSERT INTO workflowOutbox (number, namespace, mail, sinceMs) VALUES (?, ?, ?, ?)",
+  ),
+  outboxOf: statement<[namespace: string], { number: number }>(
+    "SELECT number FROM workflowOutbox WHERE namespace = ?",
+  ),
+  outboxDelete: statement<[number: number]>("DELETE FROM workflowOutbox WHERE number = ?"),
 
   callbacksOwed: statement<[], CallbackRow>(
     "SELECT run, namespace, endedAtMs, attempts, dueAtMs FROM workflowCallbacks ORDER BY run",

@@ -62,7 +62,7 @@ export async function askInstance(
   return askShard(cell, other, { ...ask, run: newJobId(other, cell.random) }, value);
 }
 
-function askShard(
+export function askShard(
   cell: Cell,
   shard: number,
   ask: InstanceAsk,

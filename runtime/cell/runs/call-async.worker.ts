@@ -12,23 +12,19 @@ import {
   type RouteTarget,
   type RunReply,
   type RunStart,
-  type RunStepRef,
   type ScopeStartOptions,
   type ScopeStartResult,
   type ScopeStep,
-  callUnder,
   isWorkflow,
   homeShard,
   newJobId,
   shardOfJob,
-  toHex,
 } from "../../contract/index.ts";
 import type { Cell } from "../cell.worker.ts";
 import type { LiveCall } from "../live-calls.worker.ts";
+import { attemptOf, digestOf, keyOf } from "./attempt-place.worker.ts";
 import { targetOf } from "./targets.worker.ts";
 import { toWorkflowForm } from "./workflow-form.ts";
-
-const ID_BYTES = 16;
 
 /** What a tenant's isolate asks. */
 export interface AsyncCall {
@@ -89,13 +85,6 @@ function startOf(
   };
 }
 
-/** Of the run that the call works for, however deep it is called. */
-function attemptOf({ caller, envelope, number }: LiveCall): RunStepRef | undefined {
-  if (!caller) return envelope.rs;
-  const above = attemptOf(caller);
-  return above && { ...callUnder(above, number), run: above.run };
-}
-
 /** Where it is to be, what it is called, and with what it is to begin. */
 interface StartPlace {
   readonly shard: number;
@@ -134,24 +123,6 @@ async function placeOf(
   return { shard, id: `${String(shard)}-${digest}`, by: { attempt } };
 }
 
-/** The key of the attempt, where it is known: it is the same for every attempt of the step. */
-function keyOf(live: LiveCall, { run, step, token }: RunStepRef): string {
-  let root = live;
-  while (root.caller) root = root.caller;
-  const isAttempt = root.envelope.rs?.call === "";
-  return isAttempt ? root.envelope.ik : `${run} ${step} ${String(token)}`;
-}
-
-async function digestOf(
-  { ns }: Pick<CallEnvelope, "ns">,
-  parts: readonly string[],
-): Promise<string> {
-  const text = new TextEncoder().encode(JSON.stringify(["callAsync", ns, ...parts]));
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", text));
-  return toHex(digest.subarray(0, ID_BYTES));
-}
-
-/** The home of a workflow with a limit; any of this cell otherwise. */
 function shardFor(
   { bindings, random }: Cell,
   namespace: string,

@@ -74,11 +74,13 @@ export interface InstancesDesk {
   holdInput(run: RunHome, value: unknown): Promise<Holding>;
   /** What a value is. Errors: `VALUE_LOST`. */
   resolve(run: Pick<RunHome, "id" | "namespace">, held: Held): Promise<unknown>;
+  /** Keeps an event until the step of the attempt commits. Errors: `ATTEMPT_ENDED`, … */
+  stageEvent(ask: InstanceAsk, call: Asked<"stageEvent">, payload: unknown): void;
   /** The run is no more: nor is what runs for it. */
   gone(id: string): void;
 }
 
-type Asked<Op extends InstanceCall["op"]> = Extract<InstanceCall, { readonly op: Op }>;
+export type Asked<Op extends InstanceCall["op"]> = Extract<InstanceCall, { readonly op: Op }>;
 
 /** Errors: `RUN_NOT_FOUND`, `KEY_REUSED`, `RUN_STATE`, `STEP_NOT_FOUND`, `QUOTA_EXCEEDED`. */
 export async function answerInstance(
@@ -112,6 +114,9 @@ async function answerOf(
       return tell(desk, ask, call.id, { type: "terminate", rollback: call.rollback });
     case "sendEvent":
       return sendEvent(desk, ask, call, value);
+    case "stageEvent":
+      desk.stageEvent(ask, call, value);
+      return {};
     case "restart":
       return restart(desk, ask, call);
     case "delete": {
@@ -214,7 +219,7 @@ function tell(
 async function sendEvent(
   desk: InstancesDesk,
   ask: InstanceAsk,
-  { id, type: name }: Asked<"sendEvent">,
+  { id, type: name, event = newCallId(systemRandom) }: Asked<"sendEvent">,
   value: unknown,
 ): Promise<InstanceAnswer> {
   const { namespace, workflow } = ask;
@@ -222,7 +227,7 @@ async function sendEvent(
   const { epoch } = desk.coordinator;
   const home = { id: run, namespace, workflow, durability: "step", epoch } as const;
   const payload = await desk.hold(home, value);
-  return tell(desk, ask, id, { type: "signal", id: newCallId(systemRandom), name, payload });
+  return tell(desk, ask, id, { type: "signal", id: event, name, payload });
 }
 
 /** From the beginning: another run takes the id over. From a step: the run itself goes on. */

@@ -28,6 +28,7 @@ import {
   type ChildEffect,
   Coordinator,
   type Held,
+  type Mail,
   type OutwardEffect,
   type RunHome,
   type RunRef,
@@ -55,14 +56,15 @@ import type {
   Performers,
   RunsDesk,
 } from "./performers.ts";
-import { answerInstance } from "./instances.worker.ts";
 import { drawDefinition } from "./draw-definition.worker.ts";
+import { deliverEvent } from "./events-sent.worker.ts";
+import { type Asked, answerInstance } from "./instances.worker.ts";
 import { LineWaiters } from "./line-waiters.ts";
 import { type StartAgain, answerAsk } from "./run-admin.worker.ts";
 import { requestStep } from "./request-step.worker.ts";
 import { spanOfRun } from "./run-span.worker.ts";
 import type { RunJobs } from "./run-store.ts";
-import { StagedStarts } from "./staged-starts.ts";
+import { StagedEffects } from "./staged-effects.ts";
 import { requestAgain, startRequest } from "./start-request.ts";
 import { askForWorkflow, describeWorkflow } from "./targets.worker.ts";
 import { type Ended, Waiters } from "./waiters.worker.ts";
@@ -88,7 +90,7 @@ export class Runs implements RunsDesk {
   /** Sessions of workflows in code form. */
   readonly code: CodeSessions;
   readonly #waiters = new Waiters();
-  readonly #staged = new StagedStarts();
+  readonly #staged = new StagedEffects();
   readonly #lineWaiters = new LineWaiters();
   #dueAtMs: number | undefined;
 
@@ -119,9 +121,10 @@ export class Runs implements RunsDesk {
         describe: describeWorkflow,
         planned: knownPlan,
         perform: (run, request, effect) => this.#perform(run, request, effect),
+        deliver: (mail, number) => void this.#deliver(mail, number),
       },
       store: jobs,
-      takeStarts: (run, step, token, isCommit) => this.#staged.take(run, step, token, isCommit),
+      takeStaged: (run, step, token, isCommit) => this.#staged.take(run, step, token, isCommit),
       noted: (id) => this.#lineWaiters.noted(id),
     });
     jobs.sweep((id) => this.#coordinator.find(id) !== undefined);
@@ -162,7 +165,7 @@ export class Runs implements RunsDesk {
       const attempt = byFunction && this.#attemptOf(byFunction);
       if (attempt) {
         this.#jobs.checkOpen({ id: attempt.run, namespace }, attempt);
-        this.#staged.stage(attempt, asked, holding);
+        this.#staged.start(attempt, asked, holding);
         return { id, namespace, function: name, status: "queued" };
       }
       const { value, position } = this.#coordinator.start(asked);
@@ -299,6 +302,12 @@ export class Runs implements RunsDesk {
       holdInput: (run: RunHome, given: unknown) => this.#jobs.holdInput(run, given),
       resolve: (run: { readonly namespace: string }, held: Held) => this.#jobs.resolve(run, held),
       gone: (id: string) => this.code.ended({ id }),
+      stageEvent: (of: InstanceAsk, call: Asked<"stageEvent">, payload: unknown) => {
+        const { namespace, workflow } = of;
+        const { id: instance, type, event: id, attempt } = call;
+        this.#jobs.checkOpen({ id: attempt.run, namespace }, attempt);
+        this.#staged.send(attempt, { namespace, workflow, instance, type, id, payload });
+      },
     };
     return answerInstance(desk, ask, value);
   }
@@ -407,6 +416,12 @@ export class Runs implements RunsDesk {
   async #describeChild(run: RunHome, child: ChildEffect): Promise<void> {
     const kind = await askForWorkflow(run, child);
     this.#guarded(() => this.#coordinator.childDescribed(run, child, kind));
+  }
+
+  async #deliver(mail: Mail, number: number): Promise<void> {
+    const cell = currentCell();
+    const result = cell ? await deliverEvent(cell, mail) : undefined;
+    if (result) this.#guarded(() => this.#coordinator.sent(number, result));
   }
 
   async #callBack(run: RunRef, callback: RunCallback): Promise<void> {
