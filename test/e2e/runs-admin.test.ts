@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nodeFetch } from "../../runtime/cli/internal.ts";
 import { type IsolaClient, IsolaError } from "../../runtime/client/index.ts";
 import type { RunDetail, RunHistoryLine, RunInfo } from "../../runtime/contract/index.ts";
-import { killCell } from "../support/cells.ts";
+import { cellOf, killCell } from "../support/cells.ts";
 import { type TestPlatform, startTestPlatform } from "../support/platform.ts";
 import { until } from "../support/until.ts";
 
@@ -271,6 +271,24 @@ describe("commands", () => {
     ]);
     expect((await runs.terminate(id)).status).toBe("terminated");
   });
+
+  it("are carried out once, whenever their cell ends", async () => {
+    const { runs } = platform.client;
+    const ids = await Promise.all([1, 2, 3, 4].map(() => start("waiting", 0)));
+    await Promise.all(ids.map((id) => inStatus(id, "waiting")));
+    await Promise.all(ids.map((id) => runs.pause(id)));
+    const { pid = 0 } = await cellOf(platform, 0);
+    const told = ids.map((id) => runs.resume(id));
+    await sleep(2);
+    process.kill(pid, "SIGKILL");
+    await Promise.all(told);
+    for (const id of ids) {
+      await inStatus(id, "waiting");
+      const types = (await runs.history(id)).map(({ type }) => type);
+      expect(types.filter((type) => type === "runResumed")).toHaveLength(1);
+      await runs.terminate(id);
+    }
+  }, 30_000);
 
   it("terminate: an attempt under way is ended", async () => {
     const { runs } = platform.client;

@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type IsolaClient, IsolaError } from "../../runtime/client/index.ts";
 import type { RunDetail } from "../../runtime/contract/index.ts";
-import { type TestPlatform, startTestPlatform } from "../support/platform.ts";
+import { FORM, type TestPlatform, startTestPlatform } from "../support/platform.ts";
 import { until } from "../support/until.ts";
 
 const flowOf = (body: string): { main: string; files: Record<string, string> } => ({
@@ -19,7 +19,7 @@ let platform: TestPlatform;
 let runs: IsolaClient["runs"];
 
 beforeAll(async () => {
-  platform = await startTestPlatform({ cells: 2 });
+  platform = await startTestPlatform({ cells: 2 }, FORM);
   ({ runs } = platform.client);
   await platform.deploy("double", "export default (n) => n * 2;");
   await platform.deploy("fragile", BROKEN);
