@@ -3,6 +3,8 @@ export interface Template {
   readonly summary: string;
   /** Files beside those of every project. */
   readonly files: Readonly<Record<string, string>>;
+  /** Its types are Cloudflare's. @default those of a Web worker */
+  readonly isCloudflare?: true;
 }
 
 const FUNCTION = `import type { Context, FunctionConfig } from "isola";
@@ -58,6 +60,38 @@ export default flow<Guests>((dag) => {
 });
 `;
 
+const CODE_WORKFLOW = `import { WorkflowEntrypoint } from "cloudflare:workers";
+import type { WorkflowEvent, WorkflowStep } from "cloudflare:workers";
+import type { Context, FunctionConfig } from "isola";
+
+export const config = { timeoutMs: 60_000 } satisfies FunctionConfig;
+
+interface Env {
+  ISOLA: Context;
+}
+
+interface Guests {
+  names: string[];
+}
+
+// Greets everybody, one after the other, with a pause; what a step made is never made again.
+export default class Welcome extends WorkflowEntrypoint<Env, Guests> {
+  override async run({ payload }: Readonly<WorkflowEvent<Guests>>, step: WorkflowStep) {
+    const greetings: string[] = [];
+    for (const name of payload.names) {
+      const retries = { limit: 3, delay: 100 };
+      const greeting = await step.do(\`greet \${name}\`, { retries }, async () => {
+        const answer = await this.env.ISOLA.call<{ greeting: string }>("hello", { name });
+        return answer.greeting;
+      });
+      greetings.push(greeting);
+      await step.sleep("pause", 100);
+    }
+    return greetings;
+  }
+}
+`;
+
 export const TEMPLATES: Readonly<Record<string, Template>> = {
   function: {
     summary: "a data function: plain values in and out",
@@ -71,18 +105,22 @@ export const TEMPLATES: Readonly<Record<string, Template>> = {
     summary: "a workflow and a function that it calls",
     files: { "functions/hello.ts": FUNCTION, "functions/welcome.ts": WORKFLOW },
   },
+  "code-workflow": {
+    summary: "the same as code, in Cloudflare's form",
+    files: { "functions/hello.ts": FUNCTION, "functions/welcome.ts": CODE_WORKFLOW },
+    isCloudflare: true,
+  },
 };
 
-/** Templates that a release to come brings. */
-export const FUTURE_TEMPLATES: readonly string[] = ["code-workflow"];
+const CLOUDFLARE_TYPES = "@cloudflare/workers-types";
 
-const TSCONFIG = `{
+const tsconfig = (isCloudflare: boolean): string => `{
   "compilerOptions": {
     "target": "ES2024",
-    "lib": ["ES2024", "WebWorker"],
+    "lib": ${isCloudflare ? '["ES2024"]' : '["ES2024", "WebWorker"]'},
     "module": "ESNext",
     "moduleResolution": "Bundler",
-    "types": [],
+    "types": [${isCloudflare ? `"${CLOUDFLARE_TYPES}"` : ""}],
     "strict": true,
     "noEmit": true,
     "allowImportingTsExtensions": true,
@@ -130,17 +168,21 @@ export function projectFiles(
   name: string,
   dependency: string,
 ): ReadonlyMap<string, string> {
+  const isCloudflare = template.isCloudflare === true;
   const manifest = {
     name,
     private: true,
     type: "module",
     scripts: { dev: "isola dev", deploy: "isola deploy", check: "tsc" },
     dependencies: { isola: dependency },
-    devDependencies: { typescript: "^7.0.2" },
+    devDependencies: {
+      ...(isCloudflare ? { [CLOUDFLARE_TYPES]: "^5.20261117.1" } : {}),
+      typescript: "^7.0.2",
+    },
   };
   return new Map([
     ["package.json", `${JSON.stringify(manifest, undefined, 2)}\n`],
-    ["tsconfig.json", TSCONFIG],
+    ["tsconfig.json", tsconfig(isCloudflare)],
     ["isola.toml", SETTINGS],
     [".gitignore", IGNORED],
     ["README.md", README],

@@ -134,6 +134,7 @@ describe("an expense", () => {
       await statusIs(id, "completed");
       const answer = await platform.http.call(`/runs/${id}`);
       expect(answer.json).toEqual({ approved: false, by: "Grace" });
+      expect(await platform.client.runs.drawing(id, "mermaid")).toMatch(/somebody.*:::done/);
     },
   );
 });

@@ -86,7 +86,6 @@ describe("the command line", () => {
     [["invoke", "f", "--method", "GET", "--data", "1"], "method GET"],
     [["invoke", "f", "--data-file", "absent"], "no file absent"],
     [["deploy", "absent"], "no such file"],
-    [["init", "code-workflow"], "comes with workflows"],
     [["init", "nonsense"], "no such template"],
     [["secret", "put", "NAME"], "0 bytes"],
     [["namespace", "update", "team"], "nothing to change"],

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { IsolaError } from "../../contract/index.ts";
 import type { Command } from "../command.ts";
 import { shownPath } from "../shown-path.ts";
-import { FUTURE_TEMPLATES, TEMPLATES, type Template, projectFiles } from "../templates.ts";
+import { TEMPLATES, type Template, projectFiles } from "../templates.ts";
 import { VERSION } from "../version.ts";
 
 /** Files that an installation has made before: kept as they are. */
@@ -51,11 +51,10 @@ export const initCommand: Command = {
 function findTemplate(name: string): Template {
   const template = TEMPLATES[name];
   if (template !== undefined) return template;
-  const isFuture = FUTURE_TEMPLATES.includes(name);
   const known = Object.entries(TEMPLATES).map(([key, { summary }]) => `${key} (${summary})`);
   throw new IsolaError("USAGE", {
     attempted: `use template ${JSON.stringify(name)}`,
-    found: isFuture ? "a template that comes with workflows" : "no such template",
+    found: "no such template",
     required: `one of: ${known.join("; ")}`,
     fix: "isola init function, or isola init function FOLDER",
   });
