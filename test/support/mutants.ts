@@ -40,8 +40,11 @@ export const MUTANTS: readonly Mutant[] = [
   {
     what: "an attempt of another process is none",
     file: RUN_STORE,
-    line: "if (!attempt || !isItsOwn) throw attemptEnded(job.id, step);",
-    instead: "if (!attempt) return this.#store.session(job.namespace, job.id);",
+    line: "    const attempt = this.#attemptOf(job, { step, token, epoch });\n    const { run",
+    instead:
+      "    const attempt = this.#attempts.get(job.id)?.get(keyOf({ step, token }));\n" +
+      "    if (attempt?.run.epoch !== epoch) return this.#store.session(job.namespace, job.id);\n" +
+      "    const { run",
   },
   {
     what: "a job ends with its run",
@@ -94,7 +97,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     what: "an event is in the journal",
     file: RUN_TABLE,
-    line: "      this.#sql.all(STATEMENTS.eventInsert, live.number, live.head, encoded);",
+    line: "      this.#sql.all(STATEMENTS.eventInsert, number, head, encoded);",
   },
   {
     what: "an effect leaves behind its commit",
