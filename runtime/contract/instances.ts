@@ -7,6 +7,7 @@
  */
 import type { RunStepRef } from "./call.ts";
 import type { ErrorData } from "./errors.ts";
+import type { ResolvedConfig } from "./function-config.ts";
 
 /** A step of an instance, as `restart` names it. */
 export interface InstanceStep {
@@ -59,6 +60,7 @@ export interface InstanceAsk extends InstanceQuestion {
   readonly form: "dag" | "code";
   readonly timeoutMs: number;
   readonly concurrency: number;
+  readonly retention: ResolvedConfig["retention"];
 }
 
 /** Statuses in Cloudflare's words. */

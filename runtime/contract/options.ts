@@ -110,6 +110,7 @@ const REMOTE = [...IN_NAMESPACE, ...NAMESPACE_VERBS, "cells", "status"];
 const RAW_VERBS: ReadonlySet<string> = new Set(["invoke", "store get"]);
 const PRINTING = [...REMOTE.filter((verb) => !RAW_VERBS.has(verb)), "doctor", "init"];
 
+const DAY_MS = 24 * 60 * 60 * 1_000;
 const PORT_MAX = 65_535;
 const MEBIBYTES_PER_TEBIBYTE = 1_024 * 1_024;
 const ADDRESS = /^[^\s/]+$/;
@@ -345,6 +346,24 @@ const PLATFORM_OPTIONS = {
     environment: "ISOLA_S3_SESSION_TOKEN",
     help: "of temporary credentials",
     commands: BUCKET,
+  },
+  runAge: {
+    type: "duration",
+    default: 7 * DAY_MS,
+    environment: "ISOLA_RUN_AGE",
+    file: "runs.age",
+    help: "how long ended runs are kept; at least a day",
+    commands: START,
+  },
+  runsKept: {
+    type: "integer",
+    min: 0,
+    max: 10_000_000,
+    default: 100_000,
+    environment: "ISOLA_RUNS_KEPT",
+    file: "runs.kept",
+    help: "ended runs that one shard keeps",
+    commands: START,
   },
   dir: {
     type: "text",

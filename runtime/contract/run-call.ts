@@ -11,7 +11,7 @@
  */
 import type { RunStepRef } from "./call.ts";
 import type { ErrorData, ThrownData } from "./errors.ts";
-import type { Egress } from "./function-config.ts";
+import type { Egress, ResolvedConfig } from "./function-config.ts";
 import { LIMITS } from "./limits.ts";
 
 /** Octets of a request, and of an answer, that a run keeps. */
@@ -92,6 +92,8 @@ export interface RunStart {
   };
   /** Runs that may be under way at once; 0: no bound. */
   readonly concurrency: number;
+  /** Of its end; 0: as the shard keeps runs. */
+  readonly retention: ResolvedConfig["retention"];
   readonly key?: { readonly key: string; readonly digest: string };
   readonly callback?: RunCallback;
   readonly request: RunInputHead;

@@ -100,6 +100,7 @@ export async function beginRun(
     version: target.version,
     retry: target.retry,
     concurrency: target.concurrency,
+    retention: target.retention,
     ...(key && { key }),
     ...(callback && { callback }),
     request: head,

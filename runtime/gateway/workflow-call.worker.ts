@@ -9,6 +9,8 @@ import {
   type RouteTarget,
   type RunStart,
   VALUE_TYPE,
+  newJobId,
+  shardOfJob,
 } from "../contract/index.ts";
 import type { FunctionCall } from "./function-call.worker.ts";
 import { answerRun } from "./run-answer.worker.ts";
@@ -40,7 +42,7 @@ export async function callWorkflow(
 export async function runForCell(
   state: GatewayState,
   request: Request,
-  { ns, fn, tp, dl, ch }: CallEnvelope,
+  { ns, fn, tp, dl, ch, ik, rs }: CallEnvelope,
   target: RouteTarget,
 ): Promise<RunAnswer> {
   const waitMs = dl === 0 ? WAIT_MAX_S * 1_000 : Math.max(0, dl - state.clock.now());
@@ -51,13 +53,17 @@ export async function runForCell(
     ["content-type", type],
     ["traceparent", tp],
   ] as const;
+  const place = { route: { namespace: ns, name: fn }, target };
   const start: RunStart = {
-    id: await newRunId(state, { route: { namespace: ns, name: fn }, target }),
+    id: rs && target.concurrency === 0 ? idBeside(state, rs.run) : await newRunId(state, place),
     namespace: ns,
     function: fn,
     version: target.version,
     retry: target.retry,
     concurrency: target.concurrency,
+    retention: target.retention,
+    // An attempt that died and is made again finds the run that it began.
+    ...(rs && { key: { key: ik, digest: "" } }),
     request: { method: "POST", url: "http://function/", prefix: "", headers },
     workflow: workflowStart(target, reading, chain),
   };
@@ -70,4 +76,9 @@ export async function runForCell(
     found: `no end of the run ${id} within the caller's deadline; it goes on`,
     required: "a run that ends within the deadline of who waits for it",
   });
+}
+
+/** In the shard of another run. */
+function idBeside(state: GatewayState, run: string): string {
+  return newJobId(shardOfJob(run) ?? 0, state.random);
 }

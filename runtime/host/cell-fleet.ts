@@ -9,7 +9,7 @@ import {
 } from "../contract/index.ts";
 import { CellProcess, WATCH_PERIODS } from "./cell-process.ts";
 import type { GatewayLink } from "./gateway-link.ts";
-import type { ShardBudgets } from "./shard-budgets.ts";
+import type { RunsKept, ShardBudgets } from "./shard-budgets.ts";
 import { type DedicatedSlots, dedicateSlots, formatDedicated, parseDedicated } from "./slots.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { Cancel } from "./system-timers.ts";
@@ -24,6 +24,7 @@ export interface FleetParts {
   /** Shards of the installation, spread over the shared cells. */
   readonly shards: number;
   readonly budgets: ShardBudgets;
+  readonly runs: RunsKept;
   readonly hasColdTier: boolean;
   readonly memoryMb: number;
   readonly link: GatewayLink;
@@ -138,7 +139,7 @@ export class CellFleet {
   }
 
   #startCell(slot: number, namespace: string | undefined): Promise<void> {
-    const { around, code, memoryMb, shards, budgets, hasColdTier } = this.#parts;
+    const { around, code, memoryMb, shards, budgets, runs, hasColdTier } = this.#parts;
     const common = slot === PROBATION_SLOT ? "probation" : "shared";
     const role = namespace === undefined ? common : "dedicated";
     const cell = new CellProcess({
@@ -151,6 +152,7 @@ export class CellFleet {
         shards,
         ownShards: this.#shardsOf(slot),
         budgets,
+        runs,
         hasColdTier,
       },
       code,

@@ -3,7 +3,7 @@ import { CALL_HEADER, DEFAULT_COMPATIBILITY_DATE, LIMITS } from "../contract/ind
 import { type BindingSpec, type ConfigSpec, type ServiceSpec, type WorkerSpec } from "./capnp.ts";
 import { type Layout, allSlots } from "./layout.ts";
 import { SHARD_KEYS } from "./shard-files.ts";
-import type { ShardBudgets } from "./shard-budgets.ts";
+import type { RunsKept, ShardBudgets } from "./shard-budgets.ts";
 
 /** File beside each configuration that holds the worker's program. */
 export const MODULE_FILE = "main.js";
@@ -44,6 +44,7 @@ export interface CellSettings {
   readonly ownShards: readonly number[];
   /** Of each of them. */
   readonly budgets?: ShardBudgets;
+  readonly runs?: RunsKept;
   /** Its socket leads to a bucket. */
   readonly hasColdTier?: boolean;
 }

@@ -34,7 +34,7 @@ import { diskFree, metricsOf } from "./metering.ts";
 import { ListeningPort } from "./ports.ts";
 import { ProcessLog } from "./process-log.ts";
 import { readRelease, workerdPath } from "./release.ts";
-import { type StoreRoom, budgetsOf } from "./shard-budgets.ts";
+import { type RunsKept, type StoreRoom, budgetsOf } from "./shard-budgets.ts";
 import { placeShards } from "./shard-files.ts";
 import type { SupervisedProcess } from "./supervised-process.ts";
 import type { PlatformEvent, Surroundings } from "./surroundings.ts";
@@ -73,6 +73,8 @@ export interface PlatformOptions {
   readonly bucket?: BucketOptions | undefined;
   /** Of each shard. */
   readonly storeRoom?: StoreRoom;
+  /** How long each shard keeps ended runs, and how many. @default 7 days, 100,000 */
+  readonly runs?: RunsKept;
   /** Least level of what `onEvent` gets. @default "info" */
   readonly logLevel?: LogLevel;
   readonly onEvent?: (event: PlatformEvent) => void;
@@ -318,6 +320,7 @@ class RunningPlatform {
       sharedCells: this.#derived.cells,
       shards: this.#data.shards,
       budgets: budgetsOf(this.#options.storeRoom ?? {}),
+      runs: this.#options.runs ?? {},
       hasColdTier: this.#options.bucket !== undefined,
       memoryMb: this.#options.cellMemoryMb ?? DEFAULT_CELL_MEMORY_MB,
       link: this.#link,

@@ -13,6 +13,12 @@ export interface StoreRoom {
   readonly coldMb?: number;
 }
 
+/** What a shard keeps of ended runs. */
+export interface RunsKept {
+  readonly keptMs?: number;
+  readonly keptRuns?: number;
+}
+
 /** What of a shard's budgets an operator sets; the rest follows in the same proportions. */
 export interface ShardBudgets {
   readonly memoryBytes: number;

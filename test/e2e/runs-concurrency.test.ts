@@ -1,13 +1,16 @@
 /**
  * Runs of a workflow with a limit: over all shards at most so many are under way, the others wait
- * in their order, whatever dies meanwhile.
+ * in their order, whatever dies meanwhile. Ended ones are kept as long as the operator and the
+ * function say.
  */
 import { describe, expect, it } from "vitest";
 import { killCell } from "../support/cells.ts";
 import { usePlatform } from "../support/platform.ts";
 import { until } from "../support/until.ts";
 
-const platform = usePlatform({ cells: 2 });
+/** Of ended runs, in each shard. */
+const KEPT = 20;
+const platform = usePlatform({ cells: 2, runs: { keptRuns: KEPT } });
 
 /** Ends when an event says so. */
 const WAITER = `import { flow } from "isola";
@@ -107,5 +110,30 @@ export default flow((dag) => { dag.node("a").invoke("limited"); });`;
       await deployLimited(limit === 0 ? 1 : 0);
       for (const get of names) expect(await ask({ get })).toMatch(/^(queued|running|waiting)$/);
     }
+  });
+});
+
+async function ended(name: string): Promise<string[]> {
+  const { items } = await platform().client.runs.list({ function: name, limit: 500 });
+  return items.filter(({ endedAtMs }) => endedAtMs !== undefined).map(({ id }) => id);
+}
+
+describe("ended runs", () => {
+  it("are kept as many as the function says, the newest", async () => {
+    await platform().deploy("brief", ECHO, { retention: { runs: 2 }, concurrency: { limit: 1 } });
+    const ids: string[] = [];
+    for (let at = 0; at < 5; at += 1) ids.push(await start("brief", at));
+    await reaches(ids[4] ?? "", "completed");
+    expect(await ended("brief")).toEqual([ids[4], ids[3]]);
+    expect((await platform().http.call(`/runs/${ids[0] ?? ""}`)).code).toBe("RUN_NOT_FOUND");
+  });
+
+  it("are kept as many as the operator says", async () => {
+    await platform().deploy("many", ECHO);
+    for (let at = 0; at < 3 * KEPT; at += 1) await start("many", at);
+    await until(async () => (await open("many")).length === 0);
+    const { length } = await ended("many");
+    expect(length).toBeGreaterThan(KEPT);
+    expect(length).toBeLessThanOrEqual(2 * KEPT);
   });
 });

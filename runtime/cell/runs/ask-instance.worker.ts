@@ -45,7 +45,7 @@ export async function askInstance(
   await cell.routing();
   const target = await targetOf(cell, { namespace, name: workflow, version: undefined });
   if (!isWorkflow(target.form)) throw noWorkflow(workflow, namespace);
-  const { version, form, timeoutMs, concurrency } = target;
+  const { version, form, timeoutMs, concurrency, retention } = target;
   const [shard, other] = await shardsOf(cell, { namespace, workflow, concurrency, call });
   const ask: InstanceAsk = {
     namespace,
@@ -56,6 +56,7 @@ export async function askInstance(
     form: toWorkflowForm(form),
     timeoutMs,
     concurrency,
+    retention,
   };
   const reply = await askShard(cell, shard, ask, value);
   if (reply.ok || other === undefined || reply.error.code !== "RUN_NOT_FOUND") return reply;

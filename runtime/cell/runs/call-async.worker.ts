@@ -68,7 +68,7 @@ export async function callAsync(
 function startOf(
   { tp, ns: namespace }: CallEnvelope,
   name: string,
-  { version, retry, form, timeoutMs, concurrency }: RouteTarget,
+  { version, retry, form, timeoutMs, concurrency, retention }: RouteTarget,
   { id, by }: StartPlace,
 ): RunStart {
   const url = `http://function/${name}`;
@@ -79,6 +79,7 @@ function startOf(
     version,
     retry,
     concurrency,
+    retention,
     request: { method: "POST", url, prefix: "", headers: [["traceparent", tp]] },
     byFunction: by,
     ...(isWorkflow(form) && { workflow: { form: toWorkflowForm(form), timeoutMs, chain: [] } }),

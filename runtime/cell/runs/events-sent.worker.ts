@@ -69,6 +69,7 @@ export async function askForCall(
     form: "dag",
     timeoutMs: 0,
     concurrency: 0,
+    retention: { ageMs: 0, runs: 0 },
   };
   return askShard(cell, shardOfJob(attempt.run) ?? 0, ask, value);
 }

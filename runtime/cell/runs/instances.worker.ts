@@ -136,7 +136,7 @@ async function create(
   id: string | undefined,
   params: unknown,
 ): Promise<InstanceAnswer> {
-  const { namespace, workflow, run, version, form, timeoutMs, concurrency } = ask;
+  const { namespace, workflow, run, version, form, timeoutMs, concurrency, retention } = ask;
   const home = { id: run, namespace, workflow, durability: "step", epoch: 0 } as const;
   const holding = await desk.holdInput(home, params);
   const { value } = started(desk, holding, {
@@ -150,7 +150,8 @@ async function create(
     headers: {},
     revision: 0,
     ...(timeoutMs > 0 && { timeoutMs }),
-    ...(concurrency > 0 && { concurrency }),
+    concurrency,
+    retention,
     ...(id !== undefined && { instance: id, key: { key: id, digest: DIGEST } }),
   });
   // The same start, told twice, is one; another one under its id is not.

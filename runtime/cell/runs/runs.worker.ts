@@ -80,6 +80,12 @@ interface ToldRun {
   readonly ended?: Ended;
 }
 
+/** How long ended runs are kept, and how many. */
+export interface RunsKept {
+  readonly keptMs?: number;
+  readonly keptRuns?: number;
+}
+
 export class Runs implements RunsDesk {
   readonly #log: CommitLog;
   readonly #jobs: RunJobs;
@@ -95,7 +101,7 @@ export class Runs implements RunsDesk {
   #dueAtMs: number | undefined;
 
   /** Opens synchronously. @param fail ends the actor. */
-  constructor(log: CommitLog, jobs: RunJobs, fail: (reason: unknown) => void) {
+  constructor(log: CommitLog, jobs: RunJobs, fail: (reason: unknown) => void, kept: RunsKept = {}) {
     this.#log = log;
     this.#jobs = jobs;
     this.#fail = fail;
@@ -110,23 +116,26 @@ export class Runs implements RunsDesk {
       this.#dueAtMs = atMs;
       timers.wakeAt(atMs);
     };
-    this.#coordinator = new Coordinator({
-      sql: log,
-      log,
-      clock: systemClock,
-      random: systemRandom,
-      timers: { wakeAt },
-      codec: { encode: encodeValue, decode: decodeValue },
-      outside: {
-        describe: describeWorkflow,
-        planned: knownPlan,
-        perform: (run, request, effect) => this.#perform(run, request, effect),
-        deliver: (mail, number) => void this.#deliver(mail, number),
+    this.#coordinator = new Coordinator(
+      {
+        sql: log,
+        log,
+        clock: systemClock,
+        random: systemRandom,
+        timers: { wakeAt },
+        codec: { encode: encodeValue, decode: decodeValue },
+        outside: {
+          describe: describeWorkflow,
+          planned: knownPlan,
+          perform: (run, request, effect) => this.#perform(run, request, effect),
+          deliver: (mail, number) => void this.#deliver(mail, number),
+        },
+        store: jobs,
+        takeStaged: (run, step, token, isCommit) => this.#staged.take(run, step, token, isCommit),
+        noted: (id) => this.#lineWaiters.noted(id),
       },
-      store: jobs,
-      takeStaged: (run, step, token, isCommit) => this.#staged.take(run, step, token, isCommit),
-      noted: (id) => this.#lineWaiters.noted(id),
-    });
+      kept,
+    );
     jobs.sweep((id) => this.#coordinator.find(id) !== undefined);
   }
 

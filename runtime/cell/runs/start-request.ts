@@ -93,13 +93,22 @@ export function requestAgain(request: RunRequest, run: string, target: RunPin): 
   return { ...rest, form, version, ...(timeoutMs > 0 && { timeoutMs }) };
 }
 
-function common({ id, namespace, function: workflow, concurrency, key, callback }: RunStart) {
+function common({
+  id,
+  namespace,
+  function: workflow,
+  concurrency,
+  retention,
+  key,
+  callback,
+}: RunStart) {
   return {
     id,
     namespace,
     workflow,
     revision: 0,
     concurrency,
+    retention,
     ...(key && { key }),
     ...(callback && { callback }),
   };

@@ -90,7 +90,7 @@ export function describeWorkflow(
         form,
         version: pin.version,
         ...(timeoutMs > 0 && { timeoutMs }),
-        ...(live && { concurrency: live.concurrency }),
+        ...(live && { concurrency: live.concurrency, retention: live.retention }),
       }
     );
   }
@@ -115,7 +115,8 @@ export async function askForWorkflow(
 }
 
 function kindOf(target: RouteTarget): WorkflowKind | undefined {
-  const { form, version, timeoutMs, concurrency } = target;
+  const { form, version, timeoutMs, concurrency, retention } = target;
   if (!isWorkflow(form)) return undefined;
-  return { form: toWorkflowForm(form), version, concurrency, ...(timeoutMs > 0 && { timeoutMs }) };
+  const bounds = { concurrency, retention, ...(timeoutMs > 0 && { timeoutMs }) };
+  return { form: toWorkflowForm(form), version, ...bounds };
 }

@@ -59,6 +59,7 @@ function startOf(cell: Cell, shard: number, { envelope, target }: WorkflowCall):
     version: v,
     retry: target.retry,
     concurrency: target.concurrency,
+    retention: target.retention,
     request: { method: "POST", url, prefix: "", headers: [["traceparent", envelope.tp]] },
     workflow: {
       form: toWorkflowForm(target.form),

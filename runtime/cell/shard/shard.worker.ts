@@ -29,7 +29,7 @@ import { RefusingTarget, openForCall } from "../call-store-target.worker.ts";
 import { currentCell } from "../cell.worker.ts";
 import { RunJobs } from "../runs/run-store.ts";
 import { ReturnAlarm } from "./return-alarm.ts";
-import { Runs } from "../runs/runs.worker.ts";
+import { Runs, type RunsKept } from "../runs/runs.worker.ts";
 import { warn } from "../stdout.worker.ts";
 import { decodeValue, encodeValue } from "../value-codec.ts";
 import { BlockClient } from "./block-client.worker.ts";
@@ -45,7 +45,7 @@ interface ShardEnv {
   readonly BLOCKS: DurableObjectNamespace<Blocks>;
   /** Leads to the bucket of the cold tier, where one is configured. */
   readonly COLD?: Fetcher;
-  readonly CELL?: { readonly budgets?: Partial<Budgets> };
+  readonly CELL?: { readonly budgets?: Partial<Budgets>; readonly runs?: RunsKept };
 }
 
 export class Shard extends DurableObject<ShardEnv> implements ShardActor {
@@ -103,7 +103,8 @@ export class Shard extends DurableObject<ShardEnv> implements ShardActor {
     );
     currentCell()?.live.abandon(shard, clock.now());
     this.#jobs = new RunJobs(this.#store);
-    this.#runs = new Runs(this.#log, this.#jobs, (reason) => this.#log.fail(reason));
+    const fail = (reason: unknown): void => this.#log.fail(reason);
+    this.#runs = new Runs(this.#log, this.#jobs, fail, env.CELL?.runs);
     // A host pins its actors and says what a cell is; elsewhere the runtime evicts them.
     this.#return = env.CELL ? undefined : this.#makeReturn();
     this.#desk = this.#makeDesk();
