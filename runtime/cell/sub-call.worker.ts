@@ -18,6 +18,7 @@ import {
   type ScopeCallOptions,
   type ScopeCallResult,
   blockBoundMs,
+  callUnder,
   childTrace,
   formatTraceparent,
   functionKey,
@@ -27,12 +28,12 @@ import {
   pickTarget,
   suspectKey,
 } from "../contract/index.ts";
-import { sharedStore } from "./call-store.worker.ts";
+import { sharedStore, storeOf } from "./call-store.worker.ts";
 import type { Cell } from "./cell.worker.ts";
 import { type DrivenResult, driveCall } from "./drive-call.worker.ts";
 import { forwardCall } from "./forward-call.worker.ts";
 import type { LiveCall } from "./live-calls.worker.ts";
-import { startWorkflow } from "./runs/workflow-call.worker.ts";
+import { type WorkflowCall, startWorkflow } from "./runs/workflow-call.worker.ts";
 import type { SubCallRequest } from "./sub-call-request.ts";
 import { recordCall } from "./sub-call-record.worker.ts";
 import { giveTurn, isLate } from "./system-timers.worker.ts";
@@ -54,8 +55,10 @@ export async function callFunction(
   const envelope = subEnvelope(cell, caller.envelope, chain, request.name, target);
   keepAlone(cell, caller.envelope, envelope);
   const startedAtMs = cell.now();
-  if (isWorkflow(target.form))
-    return startWorkflow(cell, { envelope, target, input: request.input });
+  if (isWorkflow(target.form)) {
+    const call = { envelope, target, input: request.input, ...attemptOf(cell, caller) };
+    return startWorkflow(cell, call);
+  }
   const driven = mustLeave(cell, envelope, target)
     ? await forwarded(cell, { envelope, target, caller, request })
     : await driveCall(cell, ctx, {
@@ -70,6 +73,18 @@ export async function callFunction(
   return result.ok
     ? { ok: true, value: result.value }
     : { ok: false, error: seenByCaller(result.error, request.name) };
+}
+
+/** The attempt of a run's step that the caller works for, with the place of its next call. */
+function attemptOf(cell: Cell, caller: LiveCall): Pick<WorkflowCall, "attempt"> {
+  let outermost = caller;
+  while (outermost.caller) outermost = outermost.caller;
+  const { rs } = outermost.envelope;
+  const attempt = rs && storeOf(cell, caller).attempt;
+  if (!attempt) return {};
+  caller.callsMade += 1;
+  const place = { run: rs.run, ...callUnder(attempt, caller.callsMade) };
+  return { attempt: { ...outermost.envelope, rs: place } };
 }
 
 /** The other cell keeps its lines and knows whether it was cold; what is seen here is recorded. */

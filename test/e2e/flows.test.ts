@@ -434,7 +434,7 @@ function version(name: string): Promise<void> {
 function define(word: string): Promise<void> {
   return flow(
     "pinned",
-    `dag.syncNode().sleep(2_500).apply("changing").modify((v) => [v, "${word}"]);`,
+    `dag.syncNode().waitForEvent("go").apply("changing").modify((v) => [v, "${word}"]);`,
   );
 }
 
@@ -447,11 +447,14 @@ describe("a run's versions", () => {
       await version(`new ${String(index)}`);
     }
     await define("new flow");
-    const location = String(started.headers.location);
-    expect((await platform().http.call(location)).status).toBe(202);
-    expect((await ended(location)).json).toEqual(["old", "old flow"]);
-    const newest = `new ${String(LIMITS.idleVersionsKept + 1)}`;
-    expect(await result("pinned", null)).toEqual([newest, "new flow"]);
+    const id = String(started.headers["x-run-id"]);
+    await platform().client.runs.signal(id, { type: "go", payload: null });
+    expect((await ended(`/runs/${id}`)).json).toEqual(["old", "old flow"]);
+    const newest = await run("pinned", null, { headers: { prefer: "wait=0" } });
+    const other = String(newest.headers["x-run-id"]);
+    await platform().client.runs.signal(other, { type: "go", payload: null });
+    const last = `new ${String(LIMITS.idleVersionsKept + 1)}`;
+    expect((await ended(`/runs/${other}`)).json).toEqual([last, "new flow"]);
   });
 
   it("may be asked for by number, or as the latest; one that is not there is named", async () => {

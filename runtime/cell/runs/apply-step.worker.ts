@@ -3,6 +3,7 @@
  * to be placed elsewhere.
  */
 import {
+  type CallEnvelope,
   type ErrorData,
   IsolaError,
   type RouteTarget,
@@ -26,7 +27,7 @@ import type { Dispatch } from "./performers.ts";
 import { NOT_RUN, canceled, failed, notRun, runError } from "./run-errors.ts";
 import { type StepCall, envelopeOf, mustLeave } from "./step-call.worker.ts";
 import { targetOf } from "./targets.worker.ts";
-import { startWorkflow } from "./workflow-call.worker.ts";
+import { type WorkflowCall, startWorkflow } from "./workflow-call.worker.ts";
 
 const NO_BODY_STATUS: ReadonlySet<number> = new Set([204, 205, 304]);
 
@@ -121,7 +122,8 @@ async function applyHere(
   input: unknown,
 ): Promise<RunResult> {
   const envelope = envelopeOf(cell, call, target);
-  if (isWorkflow(target.form)) return startWorkflow(cell, { envelope, target, input });
+  if (isWorkflow(target.form))
+    return startWorkflow(cell, { envelope, target, input, ...attempted(envelope) });
   const end = (): void => endDriven(cell, envelope.id);
   signal.addEventListener("abort", end);
   const driven = await drive({
@@ -134,6 +136,11 @@ async function applyHere(
   });
   signal.removeEventListener("abort", end);
   return driven.result;
+}
+
+function attempted(envelope: CallEnvelope): Pick<WorkflowCall, "attempt"> {
+  const { rs } = envelope;
+  return rs ? { attempt: { ...envelope, rs } } : {};
 }
 
 async function applyElsewhere(

@@ -2,7 +2,9 @@
  * A call of a workflow from within: a run that its caller waits for, up to the caller's deadline.
  * The run goes on when nobody waits any more.
  *
- * The run is in a shard of this cell, if there is one; else the gateway begins it.
+ * The run is in a shard of this cell, if there is one; else the gateway begins it. Of an attempt of a
+ * step it is begun under a key, in the shard of the attempt's run: an attempt that died and is made
+ * again finds the run that it began (G2).
  */
 import {
   type CallEnvelope,
@@ -13,25 +15,37 @@ import {
   type RunReply,
   type RunResult,
   type RunStart,
+  type RunStepRef,
   type RunTold,
   homeShard,
   isErrorCode,
   newJobId,
+  shardOfJob,
 } from "../../contract/index.ts";
 import type { Cell } from "../cell.worker.ts";
 import { forwardCall } from "../forward-call.worker.ts";
 import { toWorkflowForm } from "./workflow-form.ts";
 
-interface WorkflowCall {
+export interface WorkflowCall {
   /** Of the call that the workflow would be, were it a plain function. */
   readonly envelope: CallEnvelope;
   readonly target: RouteTarget;
   readonly input: unknown;
+  /** The attempt that makes the call; with its key and number, and the call's place under it. */
+  readonly attempt?: CallEnvelope & { readonly rs: RunStepRef };
+}
+
+/** What an attempt's call of a workflow is known by when the attempt is made again. */
+function keyOfCall({ ik, at, rs }: NonNullable<WorkflowCall["attempt"]>): string {
+  return `${ik}/${String(at)}/${rs.call}`;
 }
 
 /** Never rejects. */
 export async function startWorkflow(cell: Cell, call: WorkflowCall): Promise<RunResult> {
-  const { envelope, target, input } = call;
+  const { target, input, attempt } = call;
+  const envelope = attempt
+    ? { ...call.envelope, ik: keyOfCall(attempt), rs: attempt.rs }
+    : call.envelope;
   try {
     const shard = shardHere(cell, call);
     if (shard === undefined) {
@@ -48,7 +62,7 @@ export async function startWorkflow(cell: Cell, call: WorkflowCall): Promise<Run
   }
 }
 
-function startOf(cell: Cell, shard: number, { envelope, target }: WorkflowCall): RunStart {
+function startOf(cell: Cell, shard: number, { envelope, target, attempt }: WorkflowCall): RunStart {
   const { ns, fn, v, dl, ch } = envelope;
   const waitMs = dl === 0 ? LIMITS.timeoutMaxMs : Math.max(0, dl - cell.now());
   const url = `http://function/${fn}`;
@@ -60,6 +74,7 @@ function startOf(cell: Cell, shard: number, { envelope, target }: WorkflowCall):
     retry: target.retry,
     concurrency: target.concurrency,
     retention: target.retention,
+    ...(attempt && { key: { key: keyOfCall(attempt), digest: "" } }),
     request: { method: "POST", url, prefix: "", headers: [["traceparent", envelope.tp]] },
     workflow: {
       form: toWorkflowForm(target.form),
@@ -101,11 +116,18 @@ function late(name: string, { id }: RunTold): IsolaError {
 }
 
 /** The same shard for the same call; of a workflow with a limit its home, if that is here. */
-function shardHere({ bindings }: Cell, { envelope, target }: WorkflowCall): number | undefined {
+function shardHere(
+  { bindings }: Cell,
+  { envelope, target, attempt }: WorkflowCall,
+): number | undefined {
   const { own, count } = bindings.shards;
   if (target.concurrency > 0) {
     const home = homeShard(envelope.ns, envelope.fn, count);
     return own.includes(home) ? home : undefined;
+  }
+  if (attempt) {
+    const shard = shardOfJob(attempt.rs.run);
+    return shard !== undefined && own.includes(shard) ? shard : undefined;
   }
   return own[Number.parseInt(envelope.id.slice(0, 8), 16) % own.length];
 }
