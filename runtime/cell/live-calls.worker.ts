@@ -76,6 +76,10 @@ export class LiveCall {
   store: StoreOfCall | undefined;
   /** It is a session of code, of a run in this shard. */
   codeShard: number | undefined;
+  /** Calls of attempts in that session, by step and token. */
+  stepCalls: Map<string, LiveCall> | undefined;
+  /** Opening of the shard that the session is of. */
+  codeEpoch = 0;
   /** It is code that is no version yet: nothing of it may have an effect. */
   isReplay = false;
   hasLeft = false;

@@ -29,6 +29,7 @@ import {
 } from "../contract/index.ts";
 import { storeOf } from "./call-store.worker.ts";
 import { type Cell, currentCell } from "./cell.worker.ts";
+import { openStepCall } from "./runs/code-step-call.worker.ts";
 import { callAsync } from "./runs/call-async.worker.ts";
 import { askForCall } from "./runs/events-sent.worker.ts";
 import type { LiveCall } from "./live-calls.worker.ts";
@@ -122,6 +123,22 @@ export class Scope extends WorkerEntrypoint<unknown, ScopeProps> {
       attempted: "take part in a run",
       found: "a call that is none of a run",
     });
+  }
+
+  /** A call for one attempt of a step in a session of code: what it writes is staged with that. */
+  openStep(callId: unknown, step: unknown, token: unknown): string {
+    const { cell, live } = this.#find(callId);
+    return openStepCall(cell, live, String(step), Number(token)).envelope.id;
+  }
+
+  storeOfStep(
+    callId: unknown,
+    step: unknown,
+    token: unknown,
+    jobId?: unknown,
+  ): Promise<StoreTarget> {
+    const { cell, live } = this.#find(callId);
+    return storeOf(cell, openStepCall(cell, live, String(step), Number(token))).open(jobId);
   }
 
   /** Console lines of a call without an open scope, in flight or not: its last may come late. */

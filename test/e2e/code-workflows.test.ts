@@ -66,6 +66,26 @@ const OPERATOR = `export default { async fetch(request, env) {
   return Response.json(told);
 } };`;
 
+/** Puts in steps, of which the first attempt fails, and reads in a later step. */
+const KEEPER = `import { WorkflowEntrypoint } from "cloudflare:workers";
+export default class extends WorkflowEntrypoint {
+  async run(event, step) {
+    const { ISOLA } = this.env;
+    await step.do("put", { retries: { limit: 1, delay: 1 } }, async ({ attempt }) => {
+      if (await ISOLA.store.get("a")) throw new Error("a failed attempt has left something");
+      await ISOLA.store.put("a", attempt === 1 ? "of the first" : "of the second attempt");
+      await ISOLA.call("putter", "of whom it calls");
+      if (attempt === 1) throw new Error("again");
+    });
+    const [kept, called] = await step.do("get", async () =>
+      [await ISOLA.store.get("a"), await ISOLA.store.get("b")]);
+    let outside;
+    try { await ISOLA.store.get("a"); } catch (error) { outside = error.code; }
+    return { kept, called, outside, isRun: ISOLA.runId === event.instanceId };
+  }
+}`;
+const PUTTER = `export default async (value, ctx) => { await ctx.store.put("b", value); };`;
+
 /** Starts an order and waits for its end. */
 const ORDERS = `export default async (params, ctx) => {
   const order = await ctx.workflow("order").create({ params });
@@ -111,6 +131,8 @@ beforeAll(async () => {
   await platform.deploy("waiter", WAITER);
   await platform.deploy("note", NOTE);
   await platform.deploy("orders", ORDERS);
+  await platform.deploy("keeper", KEEPER);
+  await platform.deploy("putter", PUTTER);
   await platform.deploy("dying", DYING);
   await platform.deploy("subscriber", SUBSCRIBER, { workflows: { WAITER: "waiter" } });
   await platform.deploy("operator", OPERATOR, { workflows: { WAITER: "waiter" } });
@@ -220,6 +242,18 @@ describe("an instance", () => {
     expect(types.slice(0, 2)).toStrictEqual(["workflow_queued", "workflow_started"]);
     expect(types).toContain("wait_completed");
     expect(types.at(-1)).toBe("workflow_completed");
+  });
+});
+
+describe("a step of code", () => {
+  it("puts into the store of its run, with its result or not at all", async () => {
+    const answer = await platform.call("keeper", { json: null });
+    expect(answer.json).toStrictEqual({
+      kept: "of the second attempt",
+      called: "of whom it calls",
+      outside: "CONFLICT",
+      isRun: true,
+    });
   });
 });
 

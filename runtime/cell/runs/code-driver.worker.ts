@@ -17,6 +17,7 @@ import type { Cell } from "../cell.worker.ts";
 import type { LoadedIsolate } from "../isolates.worker.ts";
 import type { LiveCall } from "../live-calls.worker.ts";
 import { classifyRuntimeError } from "../runtime-error.ts";
+import { closeStepCalls } from "./code-step-call.worker.ts";
 import type { IsolaEntry } from "../shim/entry.worker.ts";
 import { checkLines } from "../shim-report.ts";
 import { startPulse, stopPulse } from "../system-timers.worker.ts";
@@ -26,6 +27,8 @@ export interface CodeSession {
   readonly event: CodeEvent;
   /** Whose actor keeps the run. */
   readonly shard: number;
+  /** The actor's opening: attempts of another one are over. */
+  readonly epoch: number;
   /** Runs code that is no version yet: the id under which it was kept. */
   readonly replayOf?: string;
 }
@@ -54,7 +57,7 @@ export async function driveCode(
   ctx: ExecutionContext,
   session: CodeSession,
 ): Promise<CodeDriven> {
-  const { envelope, event, shard, replayOf } = session;
+  const { envelope, event, shard, epoch, replayOf } = session;
   let isLoaded = false;
   let live: LiveCall | undefined;
   let pulse: number | undefined;
@@ -63,6 +66,7 @@ export async function driveCode(
     isLoaded = true;
     live = enter(cell, envelope, isolate);
     live.codeShard = shard;
+    live.codeEpoch = epoch;
     live.isReplay = replayOf !== undefined;
     pulse = startPulse(live);
     const entry = isolate ? cell.isolates.entry(isolate) : replayEntry(cell, replayOf ?? "");
@@ -77,7 +81,10 @@ export async function driveCode(
     return { ok: false, error: error.toData(), isLoaded };
   } finally {
     if (pulse !== undefined) stopPulse(pulse);
-    if (live) cell.live.close(live, cell.now());
+    if (live) {
+      closeStepCalls(cell, live);
+      cell.live.close(live, cell.now());
+    }
   }
 }
 

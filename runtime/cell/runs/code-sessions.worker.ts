@@ -34,6 +34,7 @@ import type {
 } from "../../../workflow/index.ts";
 import { type Cell, currentCell } from "../cell.worker.ts";
 import type { CodeDriven, CodeSession } from "./code-driver.worker.ts";
+import { closeStepCall } from "./code-step-call.worker.ts";
 import { BridgeTarget, Session, answerOrder } from "./code-session.worker.ts";
 import { lossOf } from "./held-values.ts";
 import type { Attempter, Dispatch, EffectOf, RunsDesk } from "./performers.ts";
@@ -180,6 +181,7 @@ export class CodeSessions {
       return await entrypoints.Driver({ props: {} }).code({
         envelope,
         shard: this.#desk.shardOf(run.id),
+        epoch: run.epoch,
         event: {
           payload: await this.#desk.resolve(run, request.input),
           timestampMs: this.#desk.startedAtMs(run),
@@ -264,6 +266,8 @@ export class CodeSessions {
         const { step, token, outcome } = report;
         const settle = session.attempts.get(keyOf({ step, token }));
         settle?.({ type: "settled", step, token, outcome: toOutcome(outcome) });
+        const cell = currentCell();
+        if (cell) closeStepCall(cell, cell.live.get(session.callId), { step, token });
         return;
       }
       case "ended":

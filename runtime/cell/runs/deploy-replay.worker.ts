@@ -160,6 +160,7 @@ async function verdictOf(
   const driven = entrypoints.Driver({ props: {} }).code({
     envelope: envelopeOf(cell, namespace, workflow, session.callId),
     shard: desk.shardOf(id),
+    epoch: coordinator.epoch,
     replayOf: loaderId,
     event: {
       payload,

@@ -82,6 +82,9 @@ export interface ScopeStub {
   instance(callId: string, question: InstanceQuestion, value: unknown): Promise<InstanceReply>;
   /** Of a call that is a session of code. */
   code(callId: string): Promise<CodeBridge>;
+  /** Of such a call: the call of one attempt in it. */
+  openStep(callId: string, step: string, token: number): Promise<string>;
+  storeOfStep(callId: string, step: string, token: number, jobId?: string): Promise<StoreTarget>;
   /** Console lines without a scope: they need no call in flight. */
   say(callId: string, lines: readonly ShimLine[]): Promise<void>;
 }
@@ -97,7 +100,7 @@ const LATE_FLUSH_MS = 30;
 export class IsolateCall implements Context {
   readonly callId: string;
   readonly attempt: number;
-  readonly runId?: string;
+  runId?: string;
   readonly step?: string;
   readonly idempotencyKey: string;
   readonly deadline: Date | null;
@@ -116,6 +119,8 @@ export class IsolateCall implements Context {
   #held = false;
   #store: StoreJob | undefined;
   #usesStore = false;
+  /** It is a session of code. */
+  #isCode = false;
   /** Whom it called may have used the store. */
   #hasCalled = false;
 
@@ -158,16 +163,31 @@ export class IsolateCall implements Context {
   }
 
   get store(): StoreJob {
-    this.#store ??= new Job(
+    if (this.#isCode) return this.#storeOfStep();
+    this.#store ??= this.#openStore((job) =>
+      this.#scope ? this.#scope.store(job) : this.#stub.store(this.#envelope.id, job),
+    );
+    return this.#store;
+  }
+
+  /** Outside of steps nothing would say when what code puts counts. */
+  #storeOfStep(): StoreJob {
+    const place = currentStep.get();
+    if (!place) throw asNested(IsolaError.fromData(notInStep().error));
+    const { step, token } = place;
+    place.store ??= this.#openStore((job) => this.#stub.storeOfStep(this.callId, step, token, job));
+    return place.store;
+  }
+
+  #openStore(open: (job: string | undefined) => Promise<StoreTarget>): StoreJob {
+    return new Job(
       new StoreLinks({
         enter: () => this.#enterStore(),
-        open: (job) =>
-          this.#scope ? this.#scope.store(job) : this.#stub.store(this.#envelope.id, job),
+        open,
         createJob: (request) => this.#open().createJob(request),
         mark: (error) => asNested(error),
       }),
     );
-    return this.#store;
   }
 
   #enterStore(): void {
@@ -238,11 +258,18 @@ export class IsolateCall implements Context {
     if (lost) return noValue(name, `${lost.kind} at ${lost.path}`);
     this.#hasCalled = true;
     try {
-      return await this.#stub.call(this.callId, name, input, options);
+      return await this.#stub.call(await this.#callIdHere(), name, input, options);
     } catch (thrown) {
       if (String(thrown).includes(TOO_LARGE)) return tooLarge(name);
       throw thrown;
     }
+  }
+
+  /** In a step of code that of the step: whom it calls works for the same attempt. */
+  #callIdHere(): string | Promise<string> {
+    const place = this.#isCode ? currentStep.get() : undefined;
+    if (!place) return this.callId;
+    return place.callId((step, token) => this.#stub.openStep(this.callId, step, token));
   }
 
   /** Errors: `INPUT_MALFORMED`. */
@@ -280,6 +307,8 @@ export class IsolateCall implements Context {
 
   /** The cell's end of the session of code that the call is. */
   openCode(): Promise<CodeBridge> {
+    this.#isCode = true;
+    this.runId = this.#envelope.ik;
     return this.#stub.code(this.callId);
   }
 
@@ -394,6 +423,15 @@ function foreign(attempted: string): Refusal {
     attempted,
     found: "the context of another call, which was kept",
     required: "the context of the call that is running",
+  });
+}
+
+function notInStep(): Refusal {
+  return refusal("CONFLICT", {
+    attempted: "use the store in the code of a workflow",
+    found: "no step around it",
+    required: "a step, with whose result what it puts counts",
+    fix: "Use it within step.do.",
   });
 }
 
