@@ -45,6 +45,8 @@ export interface DrivenResult {
   readonly result: RunResult;
   readonly cold: boolean;
   readonly loadMs: number;
+  /** It had to be ended: what is left of it goes with the invocation, which must end now. */
+  readonly isDropped?: true;
 }
 
 /** @param ctx of an invocation for this call alone: what is left of the callee ends with it. */
@@ -68,8 +70,8 @@ export async function driveCall(
   const pulse = isWatched ? undefined : startPulse(live);
   try {
     const { isolate, cold, loadMs } = await cell.isolates.acquire(envelope, ctx);
-    const result = await run({ cell, ctx, isolate, live }, call);
-    return { result, cold: cold || fresh, loadMs };
+    const ended = await run({ cell, ctx, isolate, live }, call);
+    return { ...ended, cold: cold || fresh, loadMs };
   } catch (thrown) {
     cell.live.close(live, cell.now());
     const error = thrown instanceof IsolaError ? thrown : classifyRuntimeError(thrown);
@@ -87,7 +89,10 @@ interface Running {
   readonly live: LiveCall;
 }
 
-async function run(running: Running, { ask, isWatched }: DrivenCall): Promise<RunResult> {
+async function run(
+  running: Running,
+  { ask, isWatched }: DrivenCall,
+): Promise<Pick<DrivenResult, "result" | "isDropped">> {
   const { cell, ctx, isolate, live } = running;
   const { envelope } = live;
   cell.isolates.enter(isolate);
@@ -108,12 +113,12 @@ async function run(running: Running, { ask, isWatched }: DrivenCall): Promise<Ru
   if (late || typeof settled === "string") {
     // The caller learns it at once; the callee has its grace.
     ctx.waitUntil(endLate(running, answer));
-    return failed(endedBy(await live.end, envelope));
+    return { result: failed(endedBy(await live.end, envelope)), isDropped: true };
   }
   const result = checkResult(settled) ?? notAResult(envelope);
   if (live.store) await settleResult(live.store, result.ok);
   cell.live.close(live, cell.now());
-  return result;
+  return { result };
 }
 
 /** What the callee still says within its grace is kept. */

@@ -1,10 +1,14 @@
 /**
- * The driver of what a run has its tenant do: an attempt of a function, the evaluation of a
- * definition, a call of hooks. Each in an invocation of its own, so that its end drops what is
- * left of the tenant: that is how timeout and cancellation work.
+ * Drivers of what runs have their tenants do: attempts of functions, definitions, calls of hooks.
  *
- * Asked through a loopback entrypoint, because only an invocation that ends by itself can be ended;
- * what is asked and answered lies in this process's memory meanwhile, since values would otherwise
+ * V1 A driver is an invocation of a loopback entrypoint, because only an invocation that ends by
+ *    itself can be ended: with it goes what is left of the tenant. That is how timeout and
+ *    cancellation work.
+ * V2 A driver has one call at a time. After a call that ended by itself it takes the next one, since
+ *    an invocation costs as much as the call; after one that had to be ended it ends.
+ * V3 A driver that ends before its call has answered says so to whoever waits.
+ *
+ * What is asked and answered lies in this process's memory meanwhile, since values would otherwise
  * be copied once more each way.
  */
 import { WorkerEntrypoint, exports } from "cloudflare:workers";
@@ -21,24 +25,59 @@ export interface Asked extends DrivenCall {
 
 interface Work {
   readonly call: Asked;
-  driven?: DrivenResult;
+  readonly done: (driven: DrivenResult) => void;
+  readonly fail: (reason: unknown) => void;
 }
 
-/** What is asked of drivers, by the id of the call. */
-const works = new Map<string, Work>();
+/** One invocation of the entrypoint below. */
+interface Driving {
+  work: Work | undefined;
+  /** Set while it waits for work; undefined ends it. */
+  wake: ((work: Work | undefined) => void) | undefined;
+  isOld: boolean;
+}
+
+/** How long a driver takes calls: what tenants may have left in it goes then. */
+const LIFE_MS = 2_000;
+/** Drivers that wait for work, at most. */
+const IDLE_MAX = 64;
+
+const drivings = new Map<string, Driving>();
+/** Those that wait, the last used last. */
+const idle: Driving[] = [];
+let started = 0;
 
 const reports = new Map<string, { readonly envelope: CallEnvelope; readonly result: RunResult }>();
 
 export class Driver extends WorkerEntrypoint {
-  async drive(callId: string): Promise<void> {
-    const work = works.get(callId);
+  /** Until its work is done, and nobody had more for it. */
+  async serve(id: string): Promise<void> {
+    const driving = drivings.get(id);
     const cell = currentCell();
-    if (!work || !cell) return;
+    if (!driving || !cell) return;
+    const life = setTimeout(() => {
+      driving.isOld = true;
+      end(driving);
+    }, LIFE_MS);
+    while (driving.work) {
+      const { call, done } = driving.work;
+      const driven = await this.#drive(cell, call);
+      driving.work = undefined;
+      // Before its caller knows: what follows at once is this driver's, too.
+      const next = driving.isOld || driven.isDropped ? undefined : nextWork(driving);
+      done(driven);
+      driving.work = await next;
+    }
+    clearTimeout(life);
+  }
+
+  async #drive(cell: Cell, { isRecorded, ...call }: Asked): Promise<DrivenResult> {
+    const { envelope, target } = call;
     const startedAtMs = cell.now();
-    const { envelope, target, isRecorded } = work.call;
-    work.driven = await driveCall(cell, this.ctx, work.call);
-    if (isRecorded) recordCall(cell, this.ctx, { envelope, target, startedAtMs, ...work.driven });
-    addReport(cell, this.ctx, envelope, work.driven.result);
+    const driven = await driveCall(cell, this.ctx, call);
+    if (isRecorded) recordCall(cell, this.ctx, { envelope, target, startedAtMs, ...driven });
+    addReport(cell, this.ctx, envelope, driven.result);
+    return driven;
   }
 
   /** Lines of a question that the actor asked itself. */
@@ -60,24 +99,59 @@ export class Driver extends WorkerEntrypoint {
 const entrypoints = exports as unknown as { readonly Driver: Fetcher<Driver> };
 
 /**
- * Runs a call in a driver of its own.
+ * Runs a call in a driver.
  *
  * @throws IsolaError what kept it from running.
  */
-export async function drive(call: Asked): Promise<DrivenResult> {
-  const { id } = call.envelope;
-  const work: Work = { call };
-  works.set(id, work);
+export function drive(call: Asked): Promise<DrivenResult> {
+  const { promise, resolve: done, reject: fail } = Promise.withResolvers<DrivenResult>();
+  const work: Work = { call, done, fail };
+  const waiting = idle.pop();
+  if (waiting) {
+    const { wake } = waiting;
+    waiting.wake = undefined;
+    waiting.work = work;
+    wake?.(work);
+  } else void begin(work);
+  return promise;
+}
+
+/** Never rejects. */
+async function begin(work: Work): Promise<void> {
+  started += 1;
+  const id = String(started);
+  const driving: Driving = { work, wake: undefined, isOld: false };
+  drivings.set(id, driving);
+  let found = "a driver that ended before it answered";
   try {
-    await entrypoints.Driver.drive(id);
-  } finally {
-    works.delete(id);
+    await entrypoints.Driver.serve(id);
+  } catch (thrown) {
+    found = String(thrown).slice(0, 200);
   }
-  if (work.driven) return work.driven;
-  throw new IsolaError("INTERNAL", {
-    attempted: `run ${call.envelope.fn}`,
-    found: "a driver that ended before it answered",
+  drivings.delete(id);
+  end(driving);
+  const { envelope } = (driving.work ?? work).call;
+  // Of work that was done nobody hears this (V3).
+  (driving.work ?? work).fail(
+    new IsolaError("INTERNAL", { attempted: `run ${envelope.fn}`, found }),
+  );
+}
+
+/** Resolves when somebody has more for it; with nothing, when it is to end. */
+function nextWork(driving: Driving): Promise<Work | undefined> | undefined {
+  if (idle.length >= IDLE_MAX) return undefined;
+  idle.push(driving);
+  return new Promise((resolve) => {
+    driving.wake = resolve;
   });
+}
+
+/** It gets no more work. */
+function end(driving: Driving): void {
+  const at = idle.indexOf(driving);
+  if (at !== -1) idle.splice(at, 1);
+  driving.wake?.(undefined);
+  driving.wake = undefined;
 }
 
 function addReport(
