@@ -11,7 +11,6 @@
  */
 import {
   type Clock,
-  IsolaError,
   formatTraceparent,
   toIsolaError,
   traceOfRun,
@@ -47,6 +46,7 @@ import type {
 import { Places } from "./places.ts";
 import { Retention } from "./retention.ts";
 import { RunReader, type RunView, notFound } from "./run-reader.ts";
+import { RunKeys } from "./run-keys.ts";
 import { type Live, RunTable, isDurable, linesOf } from "./run-table.ts";
 import { type RunRow, STATEMENTS } from "./schema.ts";
 import type { TallyRow } from "./tally.ts";
@@ -80,6 +80,7 @@ export class Coordinator {
   readonly #dues = new DueQueue<number>();
   readonly #places: Places;
   readonly #departures: Departures;
+  readonly #keys: RunKeys;
   readonly #retention: Retention;
   /** Plans that have been checked; whoever keeps one hands the same one over for each run. */
   readonly #valid = new WeakSet<Plan>();
@@ -97,6 +98,7 @@ export class Coordinator {
     this.#table = new RunTable(sql, codec);
     this.#reader = new RunReader(sql, codec, this.#table);
     this.#departures = new Departures(seams, this.epoch, this.#options);
+    this.#keys = new RunKeys(sql);
     this.#retention = new Retention(sql, this.#options);
     this.#places = new Places(sql);
     for (const row of sql.all(STATEMENTS.runsOpen)) {
@@ -117,17 +119,12 @@ export class Coordinator {
    */
   start(start: StartRequest): Answer<{ readonly id: string; readonly isNew: boolean }> {
     const { id, namespace, key, ...request } = start;
-    const known = key ? this.#byKey(start, key)?.id : this.#table.has(id) && id;
+    const known = key ? this.#keys.run(start, key) : this.#table.has(id) && id;
     if (typeof known === "string") return this.#answer({ id: known, isNew: false });
-    const failed = request.replayOf && this.#failed(namespace, request.replayOf);
+    const failed = request.replayOf && this.#reader.failed(namespace, request.replayOf);
     const live = this.#begin(id, namespace, request);
     if (failed) this.#table.replay(failed.number, live);
-    if (key) {
-      const { workflow } = request;
-      const atMs = this.#seams.clock.now();
-      const { sql } = this.#seams;
-      sql.all(STATEMENTS.keyPut, namespace, workflow, key.key, key.digest, live.number, atMs);
-    }
+    if (key) this.#keys.put(start, key, live.number, this.#seams.clock.now());
     this.#settle();
     return this.#answer({ id, isNew: true });
   }
@@ -567,28 +564,6 @@ export class Coordinator {
 
   #send(live: Live, effect: OutwardEffect): void {
     this.#departures.add(this.#home(live), live.request, effect);
-  }
-
-  #byKey({ namespace, workflow }: StartRequest, { key, digest }: NonNullable<StartRequest["key"]>) {
-    const [known] = this.#seams.sql.all(STATEMENTS.keyGet, namespace, workflow, key);
-    if (known && known.digest !== digest) {
-      throw new IsolaError("KEY_REUSED", {
-        attempted: `start ${workflow} under the key ${JSON.stringify(key.slice(0, 64))}`,
-        found: "another request under that key",
-      });
-    }
-    return known && this.#seams.sql.all(STATEMENTS.runByNumber, known.run)[0];
-  }
-
-  #failed(namespace: string, id: string): RunRow {
-    const row = this.#table.row(id);
-    if (row?.namespace !== namespace) throw notFound(id);
-    if (row.status === "failed") return row;
-    throw new IsolaError("RUN_STATE", {
-      attempted: `replay the run ${id}`,
-      found: `the status ${row.status}`,
-      required: "a run that failed",
-    });
   }
 
   #home({ id, namespace, run }: Live): RunHome {

@@ -67,6 +67,17 @@ export class RunReader {
     return { summary: this.#summary(row), ...found };
   }
 
+  /** Errors: `RUN_NOT_FOUND`, `RUN_STATE` if it is no run that failed. */
+  failed(namespace: string, id: string): RunRow {
+    const row = this.#row(namespace, id);
+    if (row.status === "failed") return row;
+    throw new IsolaError("RUN_STATE", {
+      attempted: `replay the run ${id}`,
+      found: `the status ${row.status}`,
+      required: "a run that failed",
+    });
+  }
+
   list(namespace: string, filter: RunFilter): RunPage {
     const { workflow = null, status = null, sinceMs = 0, isDeadOnly = false, cursor } = filter;
     const limit = Math.min(Math.max(filter.limit ?? 100, 1), PAGE_MAX);

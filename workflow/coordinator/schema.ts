@@ -96,7 +96,8 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     ) WITHOUT ROWID`,
   ],
   [
-    // Ended runs of workflows with bounds of their own. leavesAtMs: null where only the number counts.
+    // Ended runs of workflows with bounds of their own. leavesAtMs: null where only the number
+    // counts.
     `CREATE TABLE workflowRetention (
       run INTEGER PRIMARY KEY,
       namespace TEXT NOT NULL,
@@ -315,7 +316,8 @@ export const STATEMENTS = {
   ),
   retentionExpired: statement<[nowMs: number, limit: number], { number: number }>(
     `SELECT run AS number FROM workflowRetention WHERE leavesAtMs <= ?
-       AND NOT EXISTS (SELECT 1 FROM workflowCallbacks AS owed WHERE owed.run = workflowRetention.run)
+       AND NOT EXISTS
+         (SELECT 1 FROM workflowCallbacks AS owed WHERE owed.run = workflowRetention.run)
      ORDER BY leavesAtMs LIMIT ?`,
   ),
   /** As `runsSurplus`, of one workflow. */
