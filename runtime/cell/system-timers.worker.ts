@@ -8,6 +8,11 @@ export function armDeadline(live: LiveCall, nowMs: number): number | undefined {
   return dl === 0 ? undefined : setTimeout(() => live.finish("deadline"), dl - nowMs);
 }
 
+/** Calls back when an invocation has lasted so long; `disarm` takes it back. */
+export function armLife(lifeMs: number, over: () => void): number {
+  return setTimeout(over, lifeMs);
+}
+
 /** An answer then is none: which of two timers came first is chance. */
 export function isLate(envelope: CallEnvelope, nowMs: number): boolean {
   return envelope.dl !== 0 && nowMs >= envelope.dl;

@@ -4,8 +4,8 @@
  * V1 A driver is an invocation of a loopback entrypoint, because only an invocation that ends by
  *    itself can be ended: with it goes what is left of the tenant. That is how timeout and
  *    cancellation work.
- * V2 A driver has one call at a time. After a call that ended by itself it takes the next one, since
- *    an invocation costs as much as the call; after one that had to be ended it ends.
+ * V2 A driver has one call at a time. After one that ended by itself it takes the next one, since an
+ *    invocation costs as much as a call; after one that had to be ended it ends.
  * V3 A driver that ends before its call has answered says so to whoever waits.
  *
  * What is asked and answered lies in this process's memory meanwhile, since values would otherwise
@@ -16,6 +16,7 @@ import { type CallEnvelope, IsolaError, type RunResult, assert } from "../../con
 import { type Cell, currentCell } from "../cell.worker.ts";
 import { type DrivenCall, type DrivenResult, driveCall } from "../drive-call.worker.ts";
 import { recordCall } from "../sub-call-record.worker.ts";
+import { armLife, disarm } from "../system-timers.worker.ts";
 import { type CodeDriven, type CodeSession, driveCode } from "./code-driver.worker.ts";
 
 export interface Asked extends DrivenCall {
@@ -55,10 +56,10 @@ export class Driver extends WorkerEntrypoint {
     const driving = drivings.get(id);
     const cell = currentCell();
     if (!driving || !cell) return;
-    const life = setTimeout(() => {
+    const life = armLife(LIFE_MS, () => {
       driving.isOld = true;
       end(driving);
-    }, LIFE_MS);
+    });
     while (driving.work) {
       const { call, done } = driving.work;
       const driven = await this.#drive(cell, call);
@@ -68,7 +69,7 @@ export class Driver extends WorkerEntrypoint {
       done(driven);
       driving.work = await next;
     }
-    clearTimeout(life);
+    disarm(life);
   }
 
   async #drive(cell: Cell, { isRecorded, ...call }: Asked): Promise<DrivenResult> {
