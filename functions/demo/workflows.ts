@@ -8,6 +8,7 @@ import { type Platform, check, number, packageFile, say, seconds } from "./platf
 
 const COUNT = 15;
 const ANSWERS = "1 2 Fizz 4 Buzz Fizz 7 8 Fizz Buzz 11 Fizz 13 14 FizzBuzz";
+const PATH_OF_15 = "number > branch > branch.fizz-and-buzz.answer";
 const CHAINS = [1, 2, 6, 50] as const;
 const COMPARED_LINKS = 6;
 const COMPARED_TIMES = 10;
@@ -24,6 +25,11 @@ export async function runFizzBuzz(platform: Platform): Promise<void> {
     check(answers.join(" ") === ANSWERS, `${name} answered ${answers.join(" ")}`);
   }
   say(`   all of them: ${ANSWERS}`);
+  const [last] = (await platform.client.runs.list({ function: "fizzbuzz", limit: 1 })).items;
+  const { edges } = await platform.client.runs.graph(last?.id ?? "");
+  const path = ["number", ...edges.map(({ to }) => to)].join(" > ");
+  say(`   the run of ${String(COUNT)} went through ${path}`);
+  check(path === PATH_OF_15, `the graph of the run is ${path}`);
 }
 
 const each = (name: string, fromMs: number, count: number): string =>

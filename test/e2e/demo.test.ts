@@ -41,6 +41,7 @@ describe("the demo", () => {
     for (const form of ["", "-coordinator", "-merged"]) {
       expect(output).toMatch(new RegExp(`fizzbuzz${form} +[\\d.]+ ms a call`));
     }
+    expect(output).toContain("the run of 15 went through number > branch > branch.fizz-and-buzz");
     expect(output).toMatch(/Stream: 50,000,000 bytes/);
     expect(output).toContain("A Discipline of Programming");
   });
