@@ -4,8 +4,8 @@
  * V1 A driver is an invocation of a loopback entrypoint, because only an invocation that ends by
  *    itself can be ended: with it goes what is left of the tenant. That is how timeout and
  *    cancellation work.
- * V2 A driver has one call at a time. After one that ended by itself it takes the next one, since an
- *    invocation costs as much as a call; after one that had to be ended it ends.
+ * V2 A driver has one call at a time. After one that ended by itself it takes the next one: an
+ *    invocation costs as much as a call. After one that had to be ended it ends.
  * V3 A driver that ends before its call has answered says so to whoever waits.
  *
  * What is asked and answered lies in this process's memory meanwhile, since values would otherwise
