@@ -17,6 +17,8 @@ import { sleep } from "./system-timers.worker.ts";
 const BEAT_MS = 10_000;
 /** Between two questions that a shard could not answer, or did not let wait. */
 const PAUSE_MS = 200;
+/** Lines of so long go together. */
+const GATHER_MS = 20;
 const END_ID = "end";
 
 interface Followed {
@@ -41,7 +43,12 @@ export async function streamHistory(followed: Followed, after: string): Promise<
     // Nothing is asked before the client has taken what there is.
     async pull(controller) {
       // The first chunk may be a comment: the client knows at once that it is connected.
-      page = page === undefined ? first : await nextPage(followed, page.after);
+      if (page === undefined) page = first;
+      else {
+        // Lines come in bursts: a follower asks for some of them at once.
+        if (page.items.length > 0) await sleep(GATHER_MS);
+        page = await nextPage(followed, page.after);
+      }
       const lines = page.items.map((line) => `id: ${line.id}\ndata: ${JSON.stringify(line)}\n\n`);
       if (page.isOver) lines.push(await endOf(followed));
       controller.enqueue(new TextEncoder().encode(lines.join("") || ":\n\n"));

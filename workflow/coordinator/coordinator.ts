@@ -259,6 +259,11 @@ export class Coordinator {
     return this.#answer(undefined);
   }
 
+  /** Whether a run did anything after that line. */
+  hasMore(namespace: string, id: string, after: string): boolean {
+    return this.#reader.hasMore(namespace, id, after);
+  }
+
   /** The namespace is no more: neither are its runs and keys, whatever they were at. */
   endNamespace(namespace: string): Answer<number> {
     const rows = this.#seams.sql.all(STATEMENTS.runsOfNamespace, namespace);

@@ -25,7 +25,7 @@ import { type RunRow, STATEMENTS } from "./schema.ts";
 const PAGE_MAX = 1_000;
 const SCAN_ROWS = 5_000;
 /** A row has the lines of a few hundred events, each of which may begin thousands of steps. */
-const HISTORY_ROWS = 20;
+const HISTORY_ROWS = 2;
 const HISTORY_LINES = 2_000;
 
 /** A run as a whole. Its state belongs to the coordinator: it is read, never changed. */
@@ -102,30 +102,59 @@ export class RunReader {
     };
   }
 
+  /** Whether there is a line after that one. */
+  hasMore(namespace: string, id: string, after: string): boolean {
+    return this.#lines(namespace, id, after, 1).length > 0;
+  }
+
   history(namespace: string, id: string, after: string): HistoryPage {
+    const lines = this.#lines(namespace, id, after, HISTORY_LINES);
+    return { entries: lines, after: lines.at(-1)?.id ?? after };
+  }
+
+  #lines(namespace: string, id: string, after: string, max: number): HistoryLine[] {
     const row = this.#row(namespace, id);
     const [sequence, index] = placeOf(after);
     const lines: HistoryLine[] = [];
     for (const [event, entries] of this.#events(row, sequence)) {
-      if (event < sequence) continue;
       const first = event === sequence ? index + 1 : 0;
-      for (const [at, entry] of entries.slice(first, first + HISTORY_LINES).entries()) {
+      for (const [at, entry] of entries.slice(first, first + max).entries()) {
         lines.push({ id: `${String(event)}.${String(first + at)}`, ...entry });
       }
-      if (lines.length >= HISTORY_LINES) break;
+      if (lines.length >= max) break;
     }
-    return { entries: lines, after: lines.at(-1)?.id ?? after };
+    return lines;
   }
 
-  /** Lines of events from that one on, in their order: as many as rows were looked at. */
-  #events(row: RunRow, sequence: number): readonly EventLines[] {
-    const rows = this.#sql.all(STATEMENTS.historyFrom, row.number, sequence, HISTORY_ROWS);
-    const written = rows.flatMap((lines) =>
-      readLines(this.#pieces.readText(row.number, "lines", lines.sequence, lines.entries)),
-    );
-    const last = rows.length < HISTORY_ROWS ? Number.POSITIVE_INFINITY : (written.at(-1)?.[0] ?? 0);
-    const others = this.#table.lines(row).filter(([event]) => event <= last);
-    return [...written, ...others].toSorted(([one], [other]) => one - other);
+  /** Lines of events from that one on, in their order; as many are read as are taken. */
+  *#events(row: RunRow, sequence: number): Generator<EventLines> {
+    const others = this.#table.lines(row);
+    let next = firstFrom(others, sequence);
+    for (const lines of this.#written(row.number, sequence)) {
+      for (let other = others[next]; other && other[0] < lines[0]; other = others[next]) {
+        yield other;
+        next += 1;
+      }
+      yield lines;
+    }
+    for (let other = others[next]; other; other = others[next]) {
+      yield other;
+      next += 1;
+    }
+  }
+
+  /** Those that have rows; a row holds those of several events under the last one's number. */
+  *#written(run: number, sequence: number): Generator<EventLines> {
+    for (let from = sequence; ;) {
+      const rows = this.#sql.all(STATEMENTS.historyFrom, run, from, HISTORY_ROWS);
+      for (const row of rows) {
+        const text = this.#pieces.readText(run, "lines", row.sequence, row.entries);
+        for (const lines of readLines(text)) if (lines[0] >= sequence) yield lines;
+      }
+      const last = rows.at(-1);
+      if (!last || rows.length < HISTORY_ROWS) return;
+      from = last.sequence + 1;
+    }
   }
 
   #row(namespace: string, id: string): RunRow {
@@ -180,6 +209,17 @@ function replays({
 }
 
 type ListedRow = ReturnType<NonNullable<(typeof STATEMENTS.runsListed)["types"]>>;
+
+/** Index of the first that is of that event or a later one; they stand in order. */
+function firstFrom(lines: readonly EventLines[], sequence: number): number {
+  let [low, high] = [0, lines.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((lines[middle]?.[0] ?? 0) < sequence) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
 
 export function notFound(id: string): IsolaError {
   return new IsolaError("RUN_NOT_FOUND", { attempted: `find the run ${id}`, found: "none" });

@@ -55,6 +55,8 @@ export class RunTable {
   readonly #live = new Map<number, Live>();
   readonly #byId = new Map<string, Live>();
   readonly tally = new Tally();
+  /** Lines of the run that was read last, of those that are not in memory. */
+  #read: { readonly key: string; readonly lines: readonly EventLines[] } | undefined;
   #last: number;
 
   constructor(sql: Sql, codec: ValueCodec) {
@@ -128,7 +130,14 @@ export class RunTable {
 
   /** The history of the events that the journal has (J3). */
   lines(row: RunRow): readonly EventLines[] {
-    return this.#live.get(row.number)?.lines ?? this.#rebuild(row)?.lines ?? [];
+    const live = this.#live.get(row.number);
+    if (live) return live.lines;
+    const [journal, history] = this.#heads(row.number);
+    if (journal === 0) return [];
+    const key = [row.number, journal, history].join(" ");
+    // A history is read page by page, and each would make the whole run again.
+    if (this.#read?.key !== key) this.#read = { key, lines: this.#rebuild(row)?.lines ?? [] };
+    return this.#read.lines;
   }
 
   rowOf(number: number): RunRow | undefined {
