@@ -8,6 +8,7 @@ import type { RunInfo } from "../../runtime/contract/index.ts";
 import { killCell } from "../support/cells.ts";
 import type { Answer, CallInit } from "../support/http-calls.ts";
 import { usePlatform } from "../support/platform.ts";
+import { until } from "../support/until.ts";
 
 const ADD = "export default ({ a, b }) => ({ sum: a + b });";
 const ECHO = `export default (value, ctx) => ({ value, run: ctx.runId, attempt: ctx.attempt });`;
@@ -291,6 +292,18 @@ describe("an event that a step sends", () => {
     expect((await resultOf(await started("teller", sent))).code).toBe("BODY_TOO_LARGE");
     expect(await statusOf(other)).toBe("waiting");
     await platform().client.runs.terminate(other);
+  });
+
+  it("to a run that ends meanwhile is dropped, and the logs say so", async () => {
+    const waiter = await started("waiter", {});
+    const id = await started("slow-teller", { waiter, ms: 600 });
+    await sleep(250);
+    await platform().client.runs.terminate(waiter);
+    expect((await resultOf(id)).json).toBe("told");
+    const texts = async (): Promise<string[]> =>
+      (await platform().client.logs({ function: "waiter" })).map(({ text }) => text);
+    await until(async () => (await texts()).some((text) => text.includes(waiter)));
+    expect((await texts()).find((text) => text.includes(waiter))).toContain("is dropped");
   });
 
   it("arrives once when cells die under the step (G1, G2)", async () => {

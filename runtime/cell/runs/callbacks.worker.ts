@@ -16,14 +16,18 @@ import {
   toIsolaError,
   unframe,
 } from "../../contract/index.ts";
-import type { CallbackResult, CallbackStep, RunRef } from "../../../workflow/index.ts";
+import type { CallbackResult, CallbackStep, RunHome, RunRef } from "../../../workflow/index.ts";
 import type { Cell } from "../cell.worker.ts";
 import { written } from "./run-endpoint.worker.ts";
+import { Turns } from "./turns.ts";
 
 /** Between two questions to a gateway that is away. */
 const PAUSE_MS = 1_000;
 /** The receiver wants to hear no more of it. */
 const GONE = 410;
+/** Results beyond are in memory a few at a time. */
+const LARGE_BYTES = 1024 * 1024;
+const large = new Turns(4);
 
 /** What is told, and the octets of its result. */
 export interface CallbackContent {
@@ -33,7 +37,9 @@ export interface CallbackContent {
 
 /** What callbacks have of the shard. */
 export interface CallbackDesk {
-  /** What came of the run; rejects if it is no more. */
+  /** Octets of the result, as far as they are known before it is read. */
+  sizeBytes(id: string): number;
+  /** What came of the run; rejects if that cannot be read. */
   content(id: string): Promise<CallbackContent>;
   /** Resolves when it is on disk what became of the attempt. */
   calledBack(run: RunRef, result: CallbackResult): Promise<CallbackStep | undefined>;
@@ -43,15 +49,23 @@ export interface CallbackDesk {
 export async function callBack(
   desk: CallbackDesk,
   cell: Cell,
-  run: RunRef,
+  run: RunHome,
   callback: RunCallback,
 ): Promise<void> {
-  const content = await desk.content(run.id);
-  const result = await attemptCallback(cell, callback, content);
+  const attempt = async (): Promise<CallbackResult> => {
+    try {
+      return await attemptCallback(cell, callback, await desk.content(run.id));
+    } catch (thrown) {
+      // What cannot be read now is tried again, as what cannot be sent.
+      const { code, message } = toIsolaError(thrown, "read the result of a run");
+      return { ok: false, error: { name: code, message, code } };
+    }
+  };
+  const isLarge = desk.sizeBytes(run.id) > LARGE_BYTES;
+  const result = isLarge ? await large.take(attempt) : await attempt();
   const step = await desk.calledBack(run, result);
   if (!step) return;
-  const { function: name } = content.asked.found;
-  const told = { run: run.id, namespace: run.namespace, function: name };
+  const told = { run: run.id, namespace: run.namespace, function: run.workflow };
   await cell.supply.calledBack({ ...told, ...becameOf(step, callback, result) });
 }
 

@@ -15,7 +15,6 @@ import {
 import type { CallbackResult, Mail } from "../../../workflow/index.ts";
 import type { Cell } from "../cell.worker.ts";
 import type { LiveCall } from "../live-calls.worker.ts";
-import { warn } from "../stdout.worker.ts";
 import { askInstance, askShard } from "./ask-instance.worker.ts";
 import { attemptOf, digestOf, keyOf } from "./attempt-place.worker.ts";
 
@@ -85,7 +84,12 @@ export async function deliverEvent(cell: Cell, mail: Mail): Promise<CallbackResu
   const { code = "CELL_RESTARTING", parts } = reply?.error ?? {};
   const isFinal = FINAL.has(code);
   const message = parts?.found ?? "its shard did not answer";
-  if (isFinal) warn(`event ${type} of a step to ${workflow} ${instance} is dropped: ${message}`);
+  if (isFinal) {
+    const text = `the event ${type} that a step sent to ${instance} is dropped: ${message}`;
+    const line = { callId: id, namespace, function: workflow, version: 0, atMs: cell.now(), text };
+    // What carries it belongs to the actor, whose work goes on by itself.
+    cell.telemetry.addLogs({ waitUntil: () => undefined }, [{ ...line, level: "error" }]);
+  }
   return { ok: false, error: { name: code, message, code }, ...(isFinal && { isFinal }) };
 }
 

@@ -433,10 +433,14 @@ export class Runs implements RunsDesk {
     if (result) this.#guarded(() => this.#coordinator.sent(number, result));
   }
 
-  async #callBack(run: RunRef, callback: RunCallback): Promise<void> {
+  async #callBack(run: RunHome, callback: RunCallback): Promise<void> {
     const cell = currentCell();
     assert(cell !== undefined, "an actor lives in a cell");
     const desk = {
+      sizeBytes: (id: string) => {
+        const { output } = this.#coordinator.find(id)?.ended ?? {};
+        return output && "ref" in output ? output.sizeBytes : 0;
+      },
       content: (id: string) => this.#callbackContent(id),
       calledBack: async (ref: RunRef, result: CallbackResult) => {
         const { value, position } = this.#coordinator.calledBack(ref, result);
