@@ -83,6 +83,23 @@ describe("the word count", () => {
       expect(times).toBe(words.filter((word) => word === most).length);
     },
   );
+
+  // Its parts are taken and its counter goes up with the steps, or not at all (G2).
+  it("counts every word once when the cell dies in the middle", async () => {
+    const headers = { "content-type": "text/plain" };
+    const init = { method: "POST", headers, body: text.repeat(4) };
+    const started = await platform.http.call("/async-function/word-count", init);
+    const id = String(started.headers["x-run-id"]);
+    for (let done = 0; done < 3;) {
+      const { steps } = await platform.client.runs.show(id);
+      done = steps.filter(({ status }) => status === "completed").length;
+    }
+    await killCell(platform, 0);
+    await statusIs(id, "completed");
+    const counted = (await platform.http.call(`/runs/${id}`)).json as WordCount;
+    expect(counted.parts).toBeGreaterThan(10);
+    expect(counted.words).toBe(4 * words.length);
+  });
 });
 
 describe("orders", () => {
