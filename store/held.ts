@@ -7,12 +7,9 @@
  */
 import { IsolaError } from "../runtime/contract/index.ts";
 import type { DecisionParts } from "./decisions.ts";
-import type { Job } from "./model.ts";
+import { HELD_BUCKET, type Job } from "./model.ts";
 import { valueLost } from "./refusals.ts";
 import { Session } from "./session.ts";
-
-/** No name that `checkBucket` lets pass. */
-export const HELD_BUCKET = "~run";
 
 /** A session of that bucket alone; with `step` staged with an attempt of it. */
 export function heldSession(parts: DecisionParts, job: Job, step?: string): Session {

@@ -4,5 +4,5 @@ export type { Session, IncrementOptions, Reply } from "./session.ts";
 export type { ObjectReader } from "./reader.ts";
 export type { Upload } from "./upload.ts";
 export { type OperationId, stepOfCall } from "./answers.ts";
-export { HELD_BUCKET } from "./held.ts";
+export { HELD_BUCKET } from "./model.ts";
 export type { Budgets } from "./space.ts";

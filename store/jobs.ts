@@ -15,9 +15,8 @@ import {
   type StoreJobRequest,
 } from "../runtime/contract/index.ts";
 import type { Answers } from "./answers.ts";
-import { HELD_BUCKET } from "./held.ts";
 import { Meter } from "./meter.ts";
-import type { Job } from "./model.ts";
+import { HELD_BUCKET, type Job } from "./model.ts";
 import type { Leases } from "./leases.ts";
 import type { Locks } from "./locks.ts";
 import {

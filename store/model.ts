@@ -19,6 +19,9 @@ import type {
 import type { Meter } from "./meter.ts";
 import type { SortedKeys } from "./sorted-keys.ts";
 
+/** Values that a run itself holds (held.ts): no name that `checkBucket` lets pass. */
+export const HELD_BUCKET = "~run";
+
 export interface Slot {
   readonly id: number;
   readonly job: Job;

@@ -22,11 +22,11 @@ import {
 } from "../runtime/contract/index.ts";
 import { Answers } from "./answers.ts";
 import type { DecisionParts } from "./decisions.ts";
-import { HELD_BUCKET, heldGone, heldSession, keepHeld } from "./held.ts";
+import { heldGone, heldSession, keepHeld } from "./held.ts";
 import { Jobs } from "./jobs.ts";
 import { Leases } from "./leases.ts";
 import { Locks } from "./locks.ts";
-import type { Job, Slot } from "./model.ts";
+import { HELD_BUCKET, type Job, type Slot } from "./model.ts";
 import { Mover } from "./mover.ts";
 import { checkBucket, jobEnded } from "./refusals.ts";
 import { MIGRATIONS, STATEMENTS, migrationStatement } from "./schema.ts";

@@ -11,6 +11,7 @@ import { type Clock, STORE_LIMITS, type Sql } from "../runtime/contract/index.ts
 import type { Answers } from "./answers.ts";
 import { Bulk } from "./bulk.ts";
 import {
+  HELD_BUCKET,
   type Bucket,
   type Entry,
   type Item,
@@ -230,6 +231,8 @@ export class Table {
   #beVolatile(entry: Entry): void {
     const { job } = entry.bucket;
     if (entry.hasRow) this.#deleteRow(entry);
+    // Who refers to what a run holds knows that it was there: no other name is in doubt.
+    if (entry.bucket.name === HELD_BUCKET) return;
     if (job.isVolatile || !job.hasRow) return;
     job.isVolatile = true;
     this.#seams.sql.all(STATEMENTS.jobVolatile, this.#seams.epoch, job.number);

@@ -2,8 +2,10 @@
 export { CodeSteps, type StepSeams } from "./shim/code-steps.ts";
 export { IsolateLedger } from "./isolate-ledger.ts";
 export { callsWithValues, heldResults } from "./runs/held-values.ts";
-export { RunJobs } from "./runs/run-store.ts";
 export { Turns } from "./runs/turns.ts";
+export type { Attempter } from "./runs/performers.ts";
+export { remakeOf } from "./runs/remake.ts";
+export { type Remake, RunJobs } from "./runs/run-store.ts";
 export { DispatchQueue } from "./runs/dispatch-queue.ts";
 export { classifyRuntimeError } from "./runtime-error.ts";
 export { checkCall } from "./shard/check-call.ts";

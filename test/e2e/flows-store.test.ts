@@ -67,7 +67,7 @@ describe.each(["default", "own"])("steps in the namespace %s", (namespace) => {
     expect(await runJobs()).toEqual([]);
   });
 
-  it("show what they put when they have answered, in a job that has the id of the run", async () => {
+  it("show what they put when they have answered, in a job with the id of the run", async () => {
     await fn(
       "slow",
       `await store.put("staged", 1); await store.put("other", 2);
@@ -265,5 +265,47 @@ describe("a run over the death of its cell", () => {
     await pause(150);
     await killCell(platform(), 0);
     expect((await answer).json).toEqual({ n: 2, own: false, put: 3, size: LARGE });
+  });
+
+  it("makes again what memory alone held of a pure step, and says so", async () => {
+    const pure = "pure-maker";
+    await platform().deploy(
+      pure,
+      `export default async (input, ctx) => {
+        console.log("made " + ctx.attempt);
+        return "v".repeat(200_000) + input;
+      };`,
+    );
+    await platform().deploy("tail", "export default (text) => text.slice(-1) + text.length;");
+    await platform().deploy(
+      "again",
+      `import { flow } from "isola"; export default flow((dag) => {
+        dag.node("a").apply("${pure}", { pure: true }).waitForEvent("go", { timeout: "30s" });
+        dag.node("b").apply("${pure}", { pure: true });
+        dag.node("c").apply("tail");
+        dag.edge("b", "c"); dag.node("s").modify((n) => n);
+        dag.edge("s", "a"); dag.edge("s", "b"); dag.edge("a", "c", { execution: true });
+      });`,
+    );
+    const answer = platform().call("again", { json: 7 });
+    const steps = async () => {
+      const [run] = (await platform().client.runs.list({ function: "again" })).items;
+      const lines = run ? await platform().client.runs.history(run.id) : [];
+      return { id: run?.id ?? "", lines };
+    };
+    const isWaiting = async () =>
+      (await steps()).lines.filter(({ type }) => type === "stepCompleted").length === 2;
+    await until(isWaiting);
+    const { id } = await steps();
+    await killCell(platform(), 0);
+    const signal = () =>
+      platform()
+        .client.runs.signal(id, { type: "go" })
+        .catch(() => undefined);
+    await until(async () => (await signal()) !== undefined);
+    expect((await answer).json).toBe("7200001");
+    const { lines } = await steps();
+    const again = lines.filter(({ type }) => type === "valueRecomputed");
+    expect(again.map(({ step }) => step)).toEqual(["b/0"]);
   });
 });

@@ -70,7 +70,19 @@ export const MUTANTS: readonly Mutant[] = [
   {
     what: "a held value is there before what refers to it",
     file: RUN_STORE,
-    line: `    await session.put(HELD_BUCKET, key, stored, { durability: "disk" });`,
+    line: `await session.put(HELD_BUCKET, key, stored, { durability: isLoose`,
+    instead: `(() => undefined)({ durability: isLoose`,
+  },
+  {
+    what: "a lost value of a pure step is made again",
+    file: RUN_STORE,
+    line: "      if (!by || !remake) return this.#read(run.namespace, ref);",
+    instead: "      return this.#read(run.namespace, ref);",
+  },
+  {
+    what: "what a run loses of its own puts no name of its functions in doubt",
+    file: "store/table.ts",
+    line: "    if (entry.bucket.name === HELD_BUCKET) return;",
   },
   {
     what: "staged writes become the job's",

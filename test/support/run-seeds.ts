@@ -94,11 +94,18 @@ export function killsOf(seed: number): number[] {
   return Array.from({ length: count }, () => 1 + Math.floor(fraction() * POINTS));
 }
 
-/** @returns how many points there were at which the process could have died. */
+/** What a seed came to. */
+interface Played {
+  /** At which the process could have died. */
+  readonly points: number;
+  /** Values that were made again. */
+  readonly remade: number;
+}
+
 export async function playSeed(
   seed: number,
   kills: readonly number[] = killsOf(seed),
-): Promise<number> {
+): Promise<Played> {
   const { options, runs } = caseOf(seed, kills);
   const world = new RunWorld(options);
   world.body = bodyOf(world);
@@ -112,7 +119,7 @@ export async function playSeed(
     world,
     runs.map(({ id }) => id),
   );
-  return points;
+  return { points, remade: world.remade.length };
 }
 
 /** Counts once, puts, reads its own, takes what another step left; then does its work. */

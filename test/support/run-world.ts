@@ -6,7 +6,14 @@
 import { equal } from "node:assert/strict";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { deserialize, serialize } from "node:v8";
-import { RunJobs, callsWithValues, heldResults } from "../../runtime/cell/internal.ts";
+import {
+  type Attempter,
+  type Remake,
+  RunJobs,
+  callsWithValues,
+  heldResults,
+  remakeOf,
+} from "../../runtime/cell/internal.ts";
 import {
   IsolaError,
   type Sql,
@@ -21,6 +28,7 @@ import {
   type Outcome,
   type OutwardEffect,
   type RunHome,
+  type RunReport,
   type RunRequest,
 } from "../../workflow/index.ts";
 import { CommitLog, checkSize } from "./commit-log.ts";
@@ -82,6 +90,8 @@ export class RunWorld {
   /** Attempts that the process took with it, and those that answered. */
   readonly lost: Attempt[] = [];
   readonly settled: Attempt[] = [];
+  /** What was told of values that were made again. */
+  readonly remade: RunReport[] = [];
   /** What a part that nobody waits for found to be wrong. */
   readonly faults: unknown[] = [];
   /** Steps whose last attempt used the store, by run and step: for the body to say. */
@@ -138,9 +148,27 @@ export class RunWorld {
     throw new Error(ids.map((id) => `${id}: ${String(this.coordinator.find(id)?.status)}`).join());
   }
 
+  /** Reading may make a lost value again, which takes its time; a crash begins it anew. */
   async output(id: string): Promise<unknown> {
+    for (;;) {
+      const life = this.#life;
+      let value: { readonly read: unknown } | undefined;
+      const keep = (read: unknown): void => {
+        value = { read };
+      };
+      this.#output(id).then(keep, (thrown) => void this.faults.push(thrown));
+      await this.settle();
+      while (!value && this.faults.length === 0 && life === this.#life) await this.act();
+      if (this.faults.length > 0) throw this.faults[0];
+      if (value) return value.read;
+    }
+  }
+
+  async #output(id: string): Promise<unknown> {
     const { output } = this.coordinator.show(NAMESPACE, id).ended ?? {};
-    return output && this.jobs.resolve({ namespace: NAMESPACE }, output);
+    const run = { id, namespace: NAMESPACE, workflow: "", epoch: this.coordinator.epoch };
+    const home = { ...run, durability: "step" } as const;
+    return output && this.jobs.resolve(home, output, this.#remake(home));
   }
 
   /** Does what is next, or lets a timer fire; false if nothing is left. */
@@ -335,14 +363,14 @@ export class RunWorld {
   ): Promise<void> {
     const { coordinator, jobs } = this;
     const flow = this.options.flows[request.workflow];
-    const input = await jobs.resolve(run, request.input);
+    const input = await jobs.resolve(run, request.input, this.#remake(run));
     const { plan, hooks } = flow?.evaluate({ input, query: {}, headers: {} }) ?? {};
     if (!plan || !hooks) return;
     if (effect.do === "plan") {
       coordinator.report(run, { type: "planned", plan, pins: {} });
       return;
     }
-    const calls = await callsWithValues(jobs, run, effect.calls);
+    const calls = await callsWithValues(jobs, run, effect.calls, this.#remake(run));
     const answered = await runHooks(hooks, structuredClone(calls));
     const results = await heldResults(jobs, run, answered);
     coordinator.report(run, { type: "hooksReturned", batch: effect.batch, results });
@@ -374,7 +402,7 @@ export class RunWorld {
     const work = this.#workOf(run, effect);
     this.#later(async () => {
       const attempted = async (): Promise<unknown> => {
-        const value = await jobs.resolve(run, effect.input);
+        const value = await jobs.resolve(run, effect.input, this.#remake(run));
         return this.body({ run, effect, attempt }, () => work(value));
       };
       const outcome = await attempted().then(
@@ -384,6 +412,27 @@ export class RunWorld {
       await this.pause();
       settle(outcome);
     });
+  }
+
+  /** A lost value of a pure step, made by its function alone (G5). */
+  #remake(run: RunHome): Remake {
+    const request = { workflow: "" } as RunRequest;
+    const report = (ref: RunHome, told: RunReport): void => {
+      this.remade.push(told);
+      this.coordinator.report(ref, told);
+    };
+    const attempt: Attempter = async (_run, _request, effect) => {
+      await this.pause();
+      const { step, token } = effect;
+      const value = "value" in effect.input ? effect.input.value : undefined;
+      const work = async (): Promise<unknown> => this.#workOf(run, effect)(value);
+      const outcome = await work().then(
+        (made): Outcome => ({ ok: true, output: { value: made } }),
+        (thrown: unknown): Outcome => ({ ok: false, error: errorOf(thrown) }),
+      );
+      return { type: "settled", step, token, outcome };
+    };
+    return remakeOf({ jobs: this.jobs, attempt, report }, run, request);
   }
 
   /** What the step is to do: a function, or a callback of code. */
@@ -406,7 +455,7 @@ export class RunWorld {
     });
     sessions.set(run.id, session);
     this.#later(async () => {
-      const input = await jobs.resolve(run, request.input).catch(ignoreLate);
+      const input = await jobs.resolve(run, request.input, this.#remake(run)).catch(ignoreLate);
       session.hasBegun = true;
       const code = this.options.codes?.[request.workflow];
       const outcome = await (code?.(session, input) ?? Promise.resolve(undefined)).then(
@@ -423,7 +472,8 @@ export class RunWorld {
     if (!session || !waiting) return;
     session.waiting.delete(step);
     const held = outcome.ok ? outcome.output : undefined;
-    const value = held && ("value" in held ? valueOf(held) : this.jobs.resolve(run, held));
+    const value =
+      held && ("value" in held ? valueOf(held) : this.jobs.resolve(run, held, this.#remake(run)));
     this.#running.answers.push(() => {
       if (outcome.ok) waiting.resolve(value);
       else waiting.reject(Object.assign(new Error(outcome.error.message), outcome.error));

@@ -199,6 +199,7 @@ function chain(dag: InnerDag, node: NodeSpec & { kind: "chain" }, options: objec
       case "apply":
         chained.apply(`fails-${String(operation.failures)}`, {
           retry: { limit: operation.retries, delayMs: 10, backoff: "linear" },
+          pure: digest(tag, "pure") % 3 === 0,
           timeoutMs: 500,
           ...(operation.compensates && { compensate: "undo" }),
           ...(operation.recovers && { onFailure: (_error, input) => digest(`${tag}!`, input) }),

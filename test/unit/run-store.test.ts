@@ -1,8 +1,8 @@
 /** The store job of a run: made late, staged by attempt, ended with it; values by reference. */
 import { describe, expect, it } from "vitest";
 import { RunJobs } from "../../runtime/cell/internal.ts";
-import type { StoreAttempt } from "../../runtime/contract/index.ts";
-import type { RunHome } from "../../workflow/index.ts";
+import { IsolaError, type StoreAttempt } from "../../runtime/contract/index.ts";
+import type { Held, RunHome } from "../../workflow/index.ts";
 import { NAMESPACE, StoreWorld, octets, refusal, text } from "../support/store-world.ts";
 
 const B = "default";
@@ -126,7 +126,7 @@ describe("the job of a run", () => {
   it("writes to disk with the step, to memory only what a pure step puts there", async () => {
     const { world, jobs } = opened();
     const plain = jobs.session(RUN, jobs.attempted(RUN, place(1)));
-    const operation = { pure: true } as const;
+    const operation = { op: "apply", function: "f", pure: true } as const;
     const pure = jobs.session(RUN, jobs.attempted(RUN, { step: "b/0", token: 2, operation }));
     for (const [session, key] of [
       [plain, "plain"],
@@ -226,6 +226,73 @@ describe("a value of a run", () => {
     await world.settle();
     await expect(after.resolve(RUN, output)).rejects.toThrow(/no longer kept/);
     expect(world.store.usage().heldBytes).toBe(0);
+  });
+
+  it("of a pure step is in memory, and made again when it is lost", async () => {
+    const { world, jobs } = opened();
+    const operation = { op: "apply", function: "f", pure: true } as const;
+    const effect = { ...place(1), operation, input: { value: 3 }, idempotencyKey: "k" };
+    jobs.attempted(RUN, effect);
+    const held = await jobs.hold(RUN, LARGE, effect);
+    jobs.settle(RUN, "a/0", 1, true);
+    expect(world.blocks.stored.size).toBe(0);
+    world.commit();
+    world.crash();
+    const after = new RunJobs(world.store);
+    await expect(after.resolve(RUN, held)).rejects.toMatchObject({ code: "VALUE_LOST" });
+    const asked: unknown[] = [];
+    const remake = async (by: { readonly input: unknown }): Promise<unknown> => {
+      asked.push(by.input);
+      return LARGE;
+    };
+    const both = await Promise.all([1, 2].map(() => after.resolve(RUN, held, remake)));
+    expect(both).toEqual([LARGE, LARGE]);
+    expect(await after.resolve(RUN, held)).toBe(LARGE);
+    expect(asked).toEqual([{ value: 3 }]);
+    const next = { ...RUN, epoch: 2 };
+    const session = after.session(next, after.attempted(next, place(2)));
+    expect((await session.get(B, "never there")).value).toBeUndefined();
+    // What it ends with is on disk in the commit of its end.
+    after.end(next, { status: "completed", output: held });
+    world.commit();
+    world.crash();
+    expect(await new RunJobs(world.store).resolve(RUN, held)).toBe(LARGE);
+  });
+
+  it("is made again a bounded number of times, and is lost with a reason after", async () => {
+    const { world, jobs } = opened();
+    const operation = { op: "apply", function: "f", pure: true } as const;
+    const effect = { ...place(1), operation, input: { value: 3 }, idempotencyKey: "k" };
+    jobs.attempted(RUN, effect);
+    const held = await jobs.hold(RUN, LARGE, effect);
+    jobs.settle(RUN, "a/0", 1, true);
+    world.commit();
+    world.crash();
+    const after = new RunJobs(world.store);
+    let tries = 0;
+    const fails = async (): Promise<unknown> => {
+      tries += 1;
+      throw new IsolaError("VALUE_LOST", { attempted: "try", found: "no luck" });
+    };
+    for (let at = 0; at < 120; at += 1) {
+      expect(await refusal(() => after.resolve(RUN, held, fails))).toBe("VALUE_LOST");
+    }
+    expect(tries).toBe(100);
+  });
+
+  it("of many pure steps in a row is on disk now and then", async () => {
+    const { jobs } = opened();
+    const operation = { op: "apply", function: "f", pure: true } as const;
+    let input: Held = { value: 0 };
+    const depths: boolean[] = [];
+    for (let token = 1; token <= 10; token += 1) {
+      const effect = { ...place(token), operation, input, idempotencyKey: "k" };
+      jobs.attempted(RUN, effect);
+      input = await jobs.hold(RUN, `${LARGE}${String(token)}`, effect);
+      jobs.settle(RUN, "a/0", token, true);
+      depths.push("by" in input);
+    }
+    expect(depths).toEqual([...Array<boolean>(8).fill(true), false, true]);
   });
 
   it("that cannot be held fails the step for good if it is unfit, else the attempt", async () => {

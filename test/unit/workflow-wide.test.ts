@@ -16,7 +16,7 @@ const WIDE = flow((dag) => {
 });
 
 describe("a run with more in it than a row may have", () => {
-  it("ends, over a crash, and tells its result and history until it is no longer kept", async () => {
+  it("ends, over a crash, and tells its result and history as long as it is kept", async () => {
     const functions = { fill: (item: unknown) => String(item).trim().padEnd(3_000, "x") };
     const world = new CoordinatorWorld({ flows: { wide: WIDE }, functions });
     world.start("0-1", "wide", 1);

@@ -5,7 +5,7 @@
  */
 import { WORKFLOW_LIMITS } from "../../runtime/contract/index.ts";
 import type { Hook } from "./dag.ts";
-import type { HookRole } from "./plan.ts";
+import type { ApplyPlan, HookRole, RetryPlan } from "./plan.ts";
 import { shown } from "./refusals.ts";
 
 /**
@@ -14,9 +14,22 @@ import { shown } from "./refusals.ts";
  */
 export type Held =
   | { readonly value: unknown }
-  | { readonly ref: string; readonly sizeBytes: number }
+  | { readonly ref: string; readonly sizeBytes: number; readonly by?: Producer }
   | { readonly parts: readonly (readonly [key: string, part: Held])[] }
   | { readonly slot: number };
+
+/** The pure step whose result memory alone holds: it runs again if that is lost (G5). */
+export interface Producer {
+  readonly step: string;
+  readonly operation: ApplyPlan;
+  readonly pin?: {
+    readonly version: number;
+    readonly retry: RetryPlan;
+    readonly timeoutMs: number;
+  };
+  readonly input: Held;
+  readonly idempotencyKey: string;
+}
 
 export interface HookCall {
   readonly hook: string;

@@ -23,7 +23,7 @@ export type {
   StepOptions,
 } from "./options.ts";
 export { runHooks } from "./hook-calls.ts";
-export type { Held, HookCall, HookResult, RunError } from "./hook-calls.ts";
+export type { Held, HookCall, HookResult, Producer, RunError } from "./hook-calls.ts";
 export { planHash } from "./canonical.ts";
 export { validatePlan, validateStepCall } from "./validate.ts";
 export { edgePath, hookName, pathWithin } from "./plan.ts";

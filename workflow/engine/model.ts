@@ -162,6 +162,8 @@ export type RunEvent =
       /** For how long; absent: for good. */
       readonly quietMs?: number;
     })
+  /** A value of that pure step was lost with memory, and was made again (G5). */
+  | (Happened & { readonly type: "valueRecomputed"; readonly step: string })
   /** The isolate of the code is gone: evicted, or its process died. */
   | (Happened & { readonly type: "codeLost"; readonly session: number });
 
@@ -266,6 +268,7 @@ export interface HistoryEntry {
     | "branchesChosen"
     | "itemsSplit"
     | "eventReceived"
+    | "valueRecomputed"
     | "callbackDelivered"
     /** It is tried again at `retryAtMs`. */
     | "callbackFailed"

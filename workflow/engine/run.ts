@@ -216,6 +216,8 @@ export class Run implements StepOwner {
         return undefined;
       case "planned":
         return this.#planned(event);
+      case "valueRecomputed":
+        return this.#turn.note({ type: "valueRecomputed", step: event.step });
       case "admitted":
         return this.#admitted(event);
       case "begunAnew":

@@ -3,21 +3,27 @@
  * comes of it is held by reference where it is large (run-store.ts).
  */
 import { IsolaError, toIsolaError } from "../../contract/index.ts";
-import type { Held, RunHome, RunReport } from "../../../workflow/index.ts";
+import type { Held, RunHome, RunReport, RunRequest } from "../../../workflow/index.ts";
 import type { HookResult } from "../../../workflow/builder/index.ts";
 import type { Attempter, EffectOf } from "./performers.ts";
-import type { RunJobs } from "./run-store.ts";
+import type { Remake, RunJobs } from "./run-store.ts";
 
 type HookCalls = EffectOf<"hooks">["calls"];
 type RunError = Extract<RunReport, { readonly type: "hooksFailed" }>["error"];
 
 /** The attempter, between its step's values and what is held of them. */
-export function withValues(jobs: RunJobs, attempt: Attempter): Attempter {
+export function withValues(
+  jobs: RunJobs,
+  attempt: Attempter,
+  remakeFor: (run: RunHome, request: RunRequest) => Remake,
+): Attempter {
   return async (run, request, effect, signal) => {
     const { step, token } = effect;
     let value: unknown;
     try {
-      value = await jobs.resolve(run, effect.input);
+      const { input } = effect;
+      value =
+        "value" in input ? input.value : await jobs.resolve(run, input, remakeFor(run, request));
     } catch (thrown) {
       const error = lossOf(thrown, `read the input of ${step}`);
       return { type: "settled", step, token, outcome: { ok: false, error } };
@@ -35,21 +41,26 @@ export function withValues(jobs: RunJobs, attempt: Attempter): Attempter {
  *
  * @param calls those that need what an earlier one makes keep its number.
  */
-export function callsWithValues(jobs: RunJobs, run: RunHome, calls: HookCalls): Promise<HookCalls> {
+export function callsWithValues(
+  jobs: RunJobs,
+  run: RunHome,
+  calls: HookCalls,
+  remake: Remake,
+): Promise<HookCalls> {
   return Promise.all(
     calls.map(async (call) => ({
       ...call,
-      args: await Promise.all(call.args.map((arg) => argument(jobs, run, arg))),
+      args: await Promise.all(call.args.map((arg) => argument(jobs, run, arg, remake))),
     })),
   );
 }
 
-async function argument(jobs: RunJobs, run: RunHome, arg: Held): Promise<Held> {
+async function argument(jobs: RunJobs, run: RunHome, arg: Held, remake: Remake): Promise<Held> {
   if ("slot" in arg || "value" in arg) return arg;
-  if ("ref" in arg) return { value: await jobs.resolve(run, arg) };
+  if ("ref" in arg) return { value: await jobs.resolve(run, arg, remake) };
   const parts = arg.parts.map(async ([key, part]): Promise<[string, Held]> => [
     key,
-    await argument(jobs, run, part),
+    await argument(jobs, run, part, remake),
   ]);
   return { parts: await Promise.all(parts) };
 }

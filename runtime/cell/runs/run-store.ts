@@ -8,6 +8,9 @@
  *    it settles, and after a restart of the shard, nothing writes through it: ATTEMPT_ENDED.
  * J3 A value beyond what rides on calls is held by reference, in a bucket that no client can name
  *    (store/held.ts): synced before the event that refers to it, staged with its attempt.
+ *    Those of a step marked `pure`, and under durability `run`, stay in memory up to half a MiB.
+ *    One that is lost with it is made again by its producer (G5), a bounded number of times; what
+ *    functions put by key never is.
  * J4 Input and result of a run are kept as long as the run; what went between its steps goes with
  *    the job.
  */
@@ -19,19 +22,19 @@ import {
   findUncloneable,
   sizeOfValue,
 } from "../../contract/index.ts";
-import type { Held, Outcome, RunHome, RunStore } from "../../../workflow/index.ts";
+import type { Producer } from "../../../workflow/builder/index.ts";
+import type { Held, Outcome, OutwardEffect, RunHome, RunStore } from "../../../workflow/index.ts";
 import { HELD_BUCKET, type Session, type Store } from "../../../store/index.ts";
 import { ofItsOwn, plainValue } from "../shard/stored-value.ts";
 
 type Ended = Parameters<RunStore["end"]>[1];
 /** Who a job is of. */
 export type RunName = Pick<RunHome, "id" | "namespace">;
-/** Place of an attempt, as it was dispatched. */
-export interface AttemptPlace {
-  readonly step: string;
-  readonly token: number;
-  readonly operation?: { readonly pure?: true } | object;
-}
+/** An attempt as it was dispatched; without more than its place, for what is put on disk anyway. */
+export type AttemptPlace = Pick<Dispatched, "step" | "token"> & Partial<Dispatched>;
+type Dispatched = Extract<OutwardEffect, { readonly do: "dispatch" }>;
+/** Runs a pure step once more and answers its result. */
+export type Remake = (by: Producer) => Promise<unknown>;
 
 /** A value that waits for the commit of what refers to it. */
 export interface Holding {
@@ -54,6 +57,10 @@ interface Attempt {
 /** The largest that can be handed to a function, or come from one. */
 const VALUE_MAX_BYTES = STORE_LIMITS.wholeMaxBytes - 64 * 1024;
 const INPUT_KEY = "input";
+/** Values of one run that are made again, since the shard opened. */
+const REMAKES_MAX = 100;
+/** Pure steps in a row whose results are in memory; the next one's is on disk. */
+const PRODUCERS_MAX = 8;
 const GONE: ReadonlySet<string> = new Set(["JOB_NOT_FOUND", "JOB_ENDED"]);
 /** What is wrong with the value itself stays wrong, however often the step is tried. */
 const UNFIT: ReadonlySet<string> = new Set(["BODY_TOO_LARGE", "VALUE_INVALID"]);
@@ -65,6 +72,9 @@ export class RunJobs implements RunStore {
   /** Attempts that may write, by run, then by step and token. */
   readonly #attempts = new Map<string, Map<string, Attempt>>();
   readonly #inlineMaxBytes: number;
+  /** What is being made again, by reference; and how often it was, by run. */
+  readonly #remaking = new Map<string, Promise<unknown>>();
+  readonly #remakes = new Map<string, number>();
   #made = 0;
 
   /** @param inlineMaxBytes beyond it a value is held by reference. */
@@ -107,6 +117,7 @@ export class RunJobs implements RunStore {
 
   end(run: RunHome, { status, output }: Ended): void {
     this.#attempts.delete(run.id);
+    this.#remakes.delete(run.id);
     if (!this.#jobs.has(run.id)) return;
     for (const ref of refsOf(output)) {
       const { job, key } = placeOf(ref);
@@ -117,16 +128,17 @@ export class RunJobs implements RunStore {
 
   forget({ id, namespace }: RunName): void {
     this.#attempts.delete(id);
+    this.#remakes.delete(id);
     if (!this.#jobs.delete(id)) return;
     quietly(() => this.#store.endJob(namespace, id));
     quietly(() => this.#store.dropHeld(namespace, id));
   }
 
   /** An attempt is made; until it settles it may use the run's job. */
-  attempted(run: RunHome, { step, token, operation = {} }: AttemptPlace): StoreAttempt {
+  attempted(run: RunHome, { step, token, operation }: AttemptPlace): StoreAttempt {
     const attempts = this.#attempts.get(run.id) ?? new Map<string, Attempt>();
     this.#attempts.set(run.id, attempts);
-    const isPure = "pure" in operation;
+    const isPure = operation?.op === "apply" && operation.pure === true;
     const attempt = { run, step, isPure, session: undefined, holder: undefined };
     attempts.set(keyOf({ step, token }), attempt);
     return { step, token, epoch: run.epoch, call: "" };
@@ -179,8 +191,12 @@ export class RunJobs implements RunStore {
     const session = attempt ? this.#holderOf(attempt) : this.#holder(run);
     this.#made += 1;
     const key = `${String(run.epoch)}-${String(this.#made)}`;
-    await session.put(HELD_BUCKET, key, stored, { durability: "disk" });
-    return refTo(run.id, key, stored);
+    const by = place && attempt?.isPure === true ? producerOf(place) : undefined;
+    const mayBeLost = stored.sizeBytes <= STORE_LIMITS.rowMaxBytes;
+    const isLoose = mayBeLost && (by !== undefined || run.durability === "run");
+    await session.put(HELD_BUCKET, key, stored, { durability: isLoose ? "memory" : "disk" });
+    const held = { ref: `${run.id}/${key}`, sizeBytes: stored.sizeBytes };
+    return by && isLoose && run.durability === "step" ? { ...held, by } : held;
   }
 
   /** Input of a run that is to start; it is kept as long as the run. Errors: as `hold`. */
@@ -205,16 +221,59 @@ export class RunJobs implements RunStore {
     return { held: refTo(run.id, INPUT_KEY, stored), keep: () => void session.commit(), drop };
   }
 
-  /** The value that a run carries. Errors: `VALUE_LOST`, `COLD_UNAVAILABLE`. */
-  async resolve(run: Pick<RunName, "namespace">, held: Held): Promise<unknown> {
+  /**
+   * The value that a run carries. Errors: `VALUE_LOST`, `COLD_UNAVAILABLE`.
+   *
+   * @param remake makes a lost one again, where its producer is known (G5).
+   */
+  async resolve(run: Pick<RunName, "namespace">, held: Held, remake?: Remake): Promise<unknown> {
     if ("value" in held) return held.value;
-    if ("ref" in held) return this.#read(run.namespace, held.ref);
+    if ("ref" in held) {
+      const { ref, by } = held;
+      if (!by || !remake) return this.#read(run.namespace, ref);
+      try {
+        return await this.#read(run.namespace, ref);
+      } catch (thrown) {
+        if (!(thrown instanceof IsolaError) || thrown.code !== "VALUE_LOST") throw thrown;
+        return this.#remake(run, ref, () => remake(by), thrown);
+      }
+    }
     if ("slot" in held) throw new TypeError("a value that its hook has not made");
     const parts = held.parts.map(async ([key, part]): Promise<[string, unknown]> => [
       key,
-      await this.resolve(run, part),
+      await this.resolve(run, part, remake),
     ]);
     return Object.fromEntries(await Promise.all(parts));
+  }
+
+  /** Once for whoever wants it, and found by those who want it later. */
+  async #remake(
+    { namespace }: Pick<RunName, "namespace">,
+    ref: string,
+    make: () => Promise<unknown>,
+    loss: IsolaError,
+  ): Promise<unknown> {
+    const { job, key } = placeOf(ref);
+    const known = this.#remaking.get(ref);
+    if (known) return known;
+    const remakes = (this.#remakes.get(job) ?? 0) + 1;
+    if (remakes > REMAKES_MAX) throw loss;
+    this.#remakes.set(job, remakes);
+    const making = make().then(async (value) => {
+      const stored = storedOf(value);
+      // Of a run that has ended nothing is kept that was not kept before.
+      if (stored && this.#isOpen(namespace, job)) {
+        const session = this.#store.holder(namespace, job);
+        await session.put(HELD_BUCKET, key, stored, { durability: "memory" });
+      }
+      return value;
+    });
+    this.#remaking.set(ref, making);
+    try {
+      return await making;
+    } finally {
+      this.#remaking.delete(ref);
+    }
   }
 
   async #read(namespace: string, ref: string): Promise<unknown> {
@@ -241,6 +300,14 @@ export class RunJobs implements RunStore {
     const isItsOwn = attempt?.run.namespace === namespace && attempt.run.epoch === epoch;
     if (attempt && isItsOwn) return attempt;
     throw attemptEnded(id, step);
+  }
+
+  #isOpen(namespace: string, id: string): boolean {
+    let isOpen = false;
+    quietly(() => {
+      isOpen = this.#store.job(namespace, id).value.endedAtMs === undefined;
+    });
+    return isOpen;
   }
 
   #holderOf(attempt: Attempt): Session {
@@ -294,6 +361,20 @@ function storedOf(value: unknown): StoredValue | undefined {
 
 function refTo(job: string, key: string, { sizeBytes }: StoredValue): Held {
   return { ref: `${job}/${key}`, sizeBytes };
+}
+
+/** How to make the result again; undefined if too much would have to be. */
+function producerOf({ step, operation, pin, input, idempotencyKey }: AttemptPlace) {
+  if (operation?.op !== "apply" || !input || idempotencyKey === undefined) return undefined;
+  if (producersIn(input) >= PRODUCERS_MAX) return undefined;
+  return { step, operation, ...(pin && { pin }), input, idempotencyKey } satisfies Producer;
+}
+
+function producersIn(held: Held): number {
+  if ("ref" in held) return held.by ? 1 + producersIn(held.by.input) : 0;
+  if (!("parts" in held)) return 0;
+  // Side by side they count together: each would be made again.
+  return held.parts.reduce((sum, [, part]) => sum + producersIn(part), 0);
 }
 
 function placeOf(ref: string): { readonly job: string; readonly key: string } {

@@ -63,7 +63,8 @@ import { LineWaiters } from "./line-waiters.ts";
 import { type StartAgain, answerAsk } from "./run-admin.worker.ts";
 import { requestStep } from "./request-step.worker.ts";
 import { spanOfRun } from "./run-span.worker.ts";
-import type { RunJobs } from "./run-store.ts";
+import { remakeOf } from "./remake.ts";
+import type { Remake, RunJobs } from "./run-store.ts";
 import { StagedEffects } from "./staged-effects.ts";
 import { requestAgain, startRequest } from "./start-request.ts";
 import { askForWorkflow, describeWorkflow } from "./targets.worker.ts";
@@ -93,6 +94,7 @@ export class Runs implements RunsDesk {
   readonly #fail: (reason: unknown) => void;
   readonly #performers: Performers;
   readonly #attempts: Attempts;
+  readonly #attempters: Attempters;
   /** Sessions of workflows in code form. */
   readonly code: CodeSessions;
   readonly #waiters = new Waiters();
@@ -107,6 +109,7 @@ export class Runs implements RunsDesk {
     this.#fail = fail;
     this.code = this.#makeSessions();
     this.#performers = this.#makePerformers();
+    this.#attempters = this.#makeAttempters();
     this.#attempts = this.#makeAttempts();
     const timers = new ActorTimers(
       () => systemClock.now(),
@@ -241,10 +244,20 @@ export class Runs implements RunsDesk {
       return { ...base, ...(version !== undefined && { version }), error: told };
     }
     if (!output) return { ...base, ...(version !== undefined && { version }) };
-    const value = await this.#jobs.resolve({ namespace }, output);
+    const value = await this.#valueOf({ id, namespace }, output);
     if (version !== undefined) return { ...base, version, result: { value } };
     const call = value as CallOutput;
     return { ...base, output: call.output, body: call.body };
+  }
+
+  /** A value of a run; one that was lost with memory is made again (G5). */
+  async #valueOf({ id, namespace }: Pick<RunHome, "id" | "namespace">, held: Held) {
+    if ("value" in held) return held.value;
+    const { request, state } = this.#coordinator.inspect(namespace, id);
+    const durability = state.plan?.durability ?? "step";
+    const { epoch } = this.#coordinator;
+    const home = { id, namespace, workflow: request.workflow, durability, epoch };
+    return this.#jobs.resolve(home, held, this.#remake(home, request));
   }
 
   /** What operators ask and tell: see run-admin.worker.ts. */
@@ -338,14 +351,14 @@ export class Runs implements RunsDesk {
     return new CodeSessions({
       report: (run, report) => this.report(run, report),
       startedAtMs: (run) => this.#coordinator.definition(run.id)?.startedAtMs ?? 0,
-      resolve: (run, held) => this.#jobs.resolve(run, held),
+      resolve: (run, held) => this.#valueOf(run, held),
       hold: (run, value) => this.#jobs.hold(run, value),
       shardOf: (id) => shardOfJob(id) ?? 0,
     });
   }
 
-  #makeAttempts(): Attempts {
-    const attempters: Attempters = {
+  #makeAttempters(): Attempters {
+    return {
       apply: (run, request, effect, signal) =>
         request.version === undefined
           ? attemptCall(run, request, effect, signal)
@@ -354,11 +367,22 @@ export class Runs implements RunsDesk {
       do: this.code.attempt,
       rollback: this.code.attempt,
     };
+  }
+
+  /** Lost values are made again by attempts that are none of the run's (G5). */
+  #remake(run: RunHome, request: RunRequest): Remake {
+    const attempt = this.#attempters.apply;
+    const report = (ref: RunRef, told: RunReport): void => this.report(ref, told);
+    return remakeOf({ jobs: this.#jobs, attempt, report }, run, request);
+  }
+
+  #makeAttempts(): Attempts {
     return new Attempts({
       report: (run, report) => this.report(run, report),
       attempter: (op) => {
-        const attempter = attempters[op] as Attempter | undefined;
-        return attempter && withValues(this.#jobs, attempter);
+        const attempter = this.#attempters[op] as Attempter | undefined;
+        const remakeFor = (run: RunHome, request: RunRequest) => this.#remake(run, request);
+        return attempter && withValues(this.#jobs, attempter, remakeFor);
       },
       begins: (run, effect) => this.#jobs.attempted(run, effect),
     });
@@ -391,8 +415,14 @@ export class Runs implements RunsDesk {
   }
 
   async #plan(run: RunHome, request: RunRequest): Promise<void> {
-    const context = await this.#context(run, request);
-    if (context) this.report(run, await planRun(context));
+    try {
+      const context = await this.#context(run, request);
+      if (context) this.report(run, await planRun(context));
+    } catch (thrown) {
+      // Its input is gone: that of a run whose parent has ended, for one.
+      const error = { ...lossOf(thrown, "plan the run"), isFinal: true as const };
+      this.report(run, { type: "planFailed", error });
+    }
   }
 
   async #callHooks(run: RunHome, request: RunRequest, effect: EffectOf<"hooks">): Promise<void> {
@@ -400,7 +430,12 @@ export class Runs implements RunsDesk {
     try {
       const context = await this.#context(run, request);
       if (!context?.plan) return;
-      const calls = await callsWithValues(this.#jobs, run, effect.calls);
+      const calls = await callsWithValues(
+        this.#jobs,
+        run,
+        effect.calls,
+        this.#remake(run, request),
+      );
       const report = await callHooks(context, context.plan, { batch, calls });
       if (report.type !== "hooksReturned") this.report(run, report);
       else {
@@ -418,7 +453,7 @@ export class Runs implements RunsDesk {
     const definition = this.#coordinator.definition(run.id);
     if (!definition) return undefined;
     const { plan, startedAtMs } = definition;
-    const input = await this.#jobs.resolve(run, definition.input);
+    const input = await this.#valueOf(run, definition.input);
     return { run, request, plan, startedAtMs, input };
   }
 
