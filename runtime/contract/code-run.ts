@@ -19,6 +19,12 @@ export type CodeOutcome =
   /** `retryAfterMs`: the step's own word on when it is tried again. */
   | { readonly ok: false; readonly error: CodeError; readonly retryAfterMs?: number };
 
+/** What came of a step. */
+export interface CodeAnswer {
+  readonly step: string;
+  readonly outcome: CodeOutcome;
+}
+
 /** What the code did. */
 export type CodeReport =
   /** `operation` is a step of the engine's; the callback stays in the isolate. */
@@ -57,8 +63,13 @@ export type CodeOrder =
       readonly output?: unknown;
       readonly error?: CodeError;
     }
+  /**
+   * Outcomes that the journal knows, in its order: told as the answers below, but at once when the
+   * code comes to their steps.
+   */
+  | { readonly type: "known"; readonly answers: readonly CodeAnswer[] }
   /** In order, each after the code has gone as far as it gets with the one before. */
-  | { readonly type: "answer"; readonly step: string; readonly outcome: CodeOutcome }
+  | ({ readonly type: "answer" } & CodeAnswer)
   /** The attempt is to end; it has the grace of a call. */
   | { readonly type: "abort"; readonly step: string; readonly token: number }
   /** The session is over; its invocation returns. */

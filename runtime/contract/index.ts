@@ -60,6 +60,7 @@ export {
   type InstanceStep,
 } from "./instances.ts";
 export type {
+  CodeAnswer,
   CodeBridge,
   CodeError,
   CodeEvent,

@@ -22,6 +22,8 @@ export class Session {
   /** Attempts that the isolate has not settled, by step and token. */
   readonly attempts = new Map<string, Settle>();
   isOver = false;
+  /** Outcomes that were told when it began: the run answers them once more. */
+  known = 0;
   /** Who hears what the isolate says, where it is not the run. */
   hear: Hear | undefined;
   /** What the isolate said and is not heard yet: values are held first. */

@@ -11,6 +11,7 @@
 import { exports } from "cloudflare:workers";
 import {
   type CallEnvelope,
+  type CodeAnswer,
   type CodeBridge,
   type CodeError,
   type CodeOrder,
@@ -22,6 +23,7 @@ import {
   formatTraceparent,
   functionKey,
   newCallId,
+  sizeOfValue,
   traceOfRun,
 } from "../../contract/index.ts";
 import type {
@@ -35,13 +37,15 @@ import type {
 import { type Cell, currentCell } from "../cell.worker.ts";
 import type { CodeDriven, CodeSession } from "./code-driver.worker.ts";
 import { closeStepCall } from "./code-step-call.worker.ts";
-import { BridgeTarget, Session, answerOrder } from "./code-session.worker.ts";
+import { BridgeTarget, Session, answerOrder, toCode } from "./code-session.worker.ts";
 import { lossOf } from "./held-values.ts";
 import type { Attempter, Dispatch, EffectOf, RunsDesk } from "./performers.ts";
 import { targetOf } from "./targets.worker.ts";
 
 /** How long nothing happens in a session until it is idle, and may be parked. */
 const IDLE_MS = 2_000;
+/** Of known outcomes that a session begins with. */
+const KNOWN_MAX_BYTES = 8 * 1024 * 1024;
 /** Between two tries of what did not get to run, and of sessions that are lost again and again. */
 const PAUSE_MS = 500;
 const PAUSE_MAX_MS = 10_000;
@@ -57,6 +61,12 @@ interface Driver {
 
 const entrypoints = exports as unknown as { Driver(options: { props: object }): Driver };
 
+/** What came of a step, as the journal has it. */
+export interface KnownOutcome {
+  readonly step: string;
+  readonly outcome: Outcome;
+}
+
 /** What sessions have of their shard. */
 export interface CodeDesk extends RunsDesk {
   /** Of a run. */
@@ -65,6 +75,8 @@ export interface CodeDesk extends RunsDesk {
   startedAtMs(run: RunRef): number;
   /** What a value is. Errors: `VALUE_LOST`, `COLD_UNAVAILABLE`. */
   resolve(run: RunHome, held: Held): Promise<unknown>;
+  /** Outcomes that the run's journal knows, in its order. */
+  outcomes(run: RunHome): readonly KnownOutcome[];
   /** A value as the run keeps it. Errors: `VALUE_INVALID`, `BODY_TOO_LARGE`, `STORE_FULL`. */
   hold(run: RunHome, value: unknown): Promise<Held>;
 }
@@ -109,13 +121,18 @@ export class CodeSessions {
     const session = new Session(run, effect.session, newCallId(cell.random));
     this.#sessions.set(run.id, session);
     this.#byCall.set(session.callId, session);
+    const answers = knownAnswers(this.#desk.outcomes(run));
+    session.known = answers.length;
+    if (answers.length > 0) session.order({ type: "known", answers });
     void this.#drive(cell, session, request, effect.losses);
   }
 
   /** Performs `answerStep`. */
   answer(run: RunHome, effect: EffectOf<"answerStep">): void {
     const session = this.#sessions.get(run.id);
-    if (session?.number === effect.session) session.orderRead(answerOrder(this.#desk, run, effect));
+    if (session?.number !== effect.session) return;
+    if (session.known > 0) session.known -= 1;
+    else session.orderRead(answerOrder(this.#desk, run, effect));
   }
 
   /** Performs `parkCode`. */
@@ -291,6 +308,24 @@ export class CodeSessions {
 
 const keyOf = ({ step, token }: { readonly step: string; readonly token: number }): string =>
   `${step}\n${String(token)}`;
+
+/** Those that are at hand, from the first on, as many as one message bears. */
+function knownAnswers(outcomes: readonly KnownOutcome[]): CodeAnswer[] {
+  const answers: CodeAnswer[] = [];
+  let bytes = 0;
+  for (const { step, outcome } of outcomes) {
+    if (!outcome.ok) {
+      answers.push({ step, outcome: { ok: false, error: toCode(outcome.error) } });
+      continue;
+    }
+    const { output } = outcome;
+    if (!("value" in output)) break;
+    bytes += sizeOfValue(output.value);
+    if (bytes > KNOWN_MAX_BYTES) break;
+    answers.push({ step, outcome: { ok: true, output: output.value } });
+  }
+  return answers;
+}
 
 const NOTHING: Held = { value: undefined };
 

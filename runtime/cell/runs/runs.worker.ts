@@ -44,7 +44,7 @@ import { applyStep } from "./apply-step.worker.ts";
 import { Attempts, ROOM } from "./attempts.worker.ts";
 import { type CallInput, type CallOutput, attemptCall } from "./async-call.worker.ts";
 import { type CallbackContent, callBack, shownTo } from "./callbacks.worker.ts";
-import { CodeSessions } from "./code-sessions.worker.ts";
+import { CodeSessions, type KnownOutcome } from "./code-sessions.worker.ts";
 import { replayOpenRuns } from "./deploy-replay.worker.ts";
 import { callHooks, knownPlan, planRun } from "./flow-driver.worker.ts";
 import { callsWithValues, heldResults, lossOf, withValues } from "./held-values.ts";
@@ -334,6 +334,14 @@ export class Runs implements RunsDesk {
     return answerInstance(desk, ask, value);
   }
 
+  #outcomes(namespace: string, id: string): KnownOutcome[] {
+    const { steps, code } = this.#coordinator.inspect(namespace, id).state;
+    return (code?.order ?? []).flatMap((step) => {
+      const outcome = steps.get(step)?.outcome;
+      return outcome ? [{ step, outcome }] : [];
+    });
+  }
+
   #replay(ask: ReplayAsk): Promise<RunsReplayed> {
     const cell = currentCell();
     assert(cell !== undefined, "an actor lives in a cell");
@@ -352,6 +360,7 @@ export class Runs implements RunsDesk {
       report: (run, report) => this.report(run, report),
       startedAtMs: (run) => this.#coordinator.definition(run.id)?.startedAtMs ?? 0,
       resolve: (run, held) => this.#valueOf(run, held),
+      outcomes: ({ namespace, id }) => this.#outcomes(namespace, id),
       hold: (run, value) => this.#jobs.hold(run, value),
       shardOf: (id) => shardOfJob(id) ?? 0,
     });

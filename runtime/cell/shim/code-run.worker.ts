@@ -13,6 +13,7 @@
  */
 import { NonRetryableError } from "cloudflare:workflows";
 import type {
+  CodeAnswer,
   CodeBridge,
   CodeEvent,
   CodeOrder,
@@ -43,7 +44,9 @@ export class CodeRun {
   /** Attempts that were ordered before the code called their step. */
   readonly #early = new Map<string, Attempt>();
   readonly #running = new Map<string, AbortController>();
-  #answers: Extract<CodeOrder, { readonly type: "answer" }>[] = [];
+  #answers: CodeAnswer[] = [];
+  /** What the journal knows and the code has not come to. */
+  #known: CodeAnswer[] = [];
   #isTelling = false;
   #reports: CodeReport[] = [];
   /** Counts exchanges: only the last one is followed by another. */
@@ -90,6 +93,7 @@ export class CodeRun {
       this.#waiting.set(step, { resolve, reject });
     });
     this.#report({ type: "called", step, operation, ...(input !== undefined && { input }) });
+    this.#tellKnown();
     const early = this.#early.get(step);
     if (early) {
       this.#early.delete(step);
@@ -145,6 +149,10 @@ export class CodeRun {
         this.#answers.push(order);
         if (!this.#isTelling) void this.#tell();
         return;
+      case "known":
+        this.#known = order.answers.toReversed();
+        this.#tellKnown();
+        return;
       case "abort":
         this.#running.get(keyOf(order))?.abort(namedError("AbortError", "the attempt is to end"));
         return;
@@ -152,6 +160,16 @@ export class CodeRun {
         this.#isClosed = true;
         this.#closed.resolve();
     }
+  }
+
+  /** Without a word to the cell: a replay costs no more than the code takes. */
+  #tellKnown(): void {
+    for (let next = this.#known.at(-1); next; next = this.#known.at(-1)) {
+      if (!this.#waiting.has(next.step)) break;
+      this.#answers.push(next);
+      this.#known.pop();
+    }
+    if (this.#answers.length > 0 && !this.#isTelling) void this.#tell();
   }
 
   /** U2 */
