@@ -57,7 +57,11 @@ describe("the packed package", () => {
       dependencies: { isola: `file:${join(folder, `isola-${MANIFEST.version}.tgz`)}` },
     });
 
+    const flows = await run(folder, "npx", "isola", "init", "workflow", "third");
+    expect(flows.status, flows.stderr).toBe(0);
+
     writeFiles(folder, {
+      "functions/welcome.ts": readFileSync(join(folder, "third/functions/welcome.ts"), "utf8"),
       "functions/page.ts": readFileSync(join(folder, "second/functions/hello.ts"), "utf8"),
       "functions/_client.ts":
         'import { IsolaClient } from "isola/client";\n' +
@@ -80,7 +84,10 @@ describe("the packed package", () => {
     const dev = startIsola(["dev", ...flags], { cwd: folder, program });
     const [, hello = ""] = await dev.said(/^hello v1 .*(http\S+)$/m);
     const [, page = ""] = await dev.said(/^page v1 .*(http\S+)$/m);
+    const [, welcome = ""] = await dev.said(/^welcome v1 .*(http\S+)$/m);
     const headers = { "content-type": "application/json" };
+    const greeted = await fetch(welcome, { method: "POST", headers, body: '{"names":["Eve"]}' });
+    expect(await greeted.json()).toEqual(["Hello, Eve!"]);
     const response = await fetch(hello, { method: "POST", headers, body: '{"name":"Ann"}' });
     expect(await response.json()).toEqual({ greeting: "Hello, Ann!" });
     expect(await (await fetch(`${page}?name=Bob`)).text()).toBe("Hello, Bob!\n");
