@@ -28,7 +28,11 @@ export async function startHere(context: CommandContext, isDev: boolean): Promis
       diskMb: context.option("storeDiskMb"),
       coldMb: context.option("storeColdMb"),
     },
-    runs: { keptMs: context.option("runAge"), keptRuns: context.option("runsKept") },
+    runs: {
+      keptMs: context.option("runAge"),
+      keptRuns: context.option("runsKept"),
+      callbackLastsMs: context.option("callbackAge"),
+    },
     logLevel: context.option("logLevel"),
     onEvent: (event) => context.note(`isola: ${event.process}: ${event.text}`),
   });

@@ -365,6 +365,14 @@ const PLATFORM_OPTIONS = {
     help: "ended runs that one shard keeps",
     commands: START,
   },
+  callbackAge: {
+    type: "duration",
+    default: DAY_MS / 4,
+    environment: "ISOLA_CALLBACK_AGE",
+    file: "runs.callbackAge",
+    help: "how long a callback that nobody takes is sent again",
+    commands: START,
+  },
   dir: {
     type: "text",
     value: "folder",

@@ -17,6 +17,8 @@ export interface StoreRoom {
 export interface RunsKept {
   readonly keptMs?: number;
   readonly keptRuns?: number;
+  /** How long a callback is tried after the end of its run. */
+  readonly callbackLastsMs?: number;
 }
 
 /** What of a shard's budgets an operator sets; the rest follows in the same proportions. */

@@ -27,9 +27,15 @@ let platform: TestPlatform;
 let receiver: Receiver;
 /** A run whose receiver takes the connection and says nothing, from the first test on. */
 let silent: string;
+/** One whose receiver takes nothing. */
+let refused: string;
 
 beforeAll(async () => {
-  platform = await startTestPlatform({ cells: 2, allowPrivate: ["127.0.0.1/32"] });
+  platform = await startTestPlatform({
+    cells: 2,
+    allowPrivate: ["127.0.0.1/32"],
+    runs: { callbackLastsMs: 15_000 },
+  });
   receiver = await Receiver.open((path, count) => {
     if (path === "/failing" && count < 3) return { status: 500 };
     if (path === "/moved") {
@@ -38,6 +44,7 @@ beforeAll(async () => {
     }
     if (path === "/busy" && count === 1) return { status: 503, headers: { "retry-after": "3" } };
     if (path === "/gone") return { status: 410 };
+    if (path === "/refused") return { status: 418 };
     if (path === "/slow") return { afterMs: 1_500 };
     if (path === "/silent" && count === 1) return { isSilent: true };
     if (path.startsWith("/killed") && count === 1) return { isSilent: true };
@@ -53,6 +60,7 @@ beforeAll(async () => {
   await platform.deploy("mirror", "export default (octets) => octets;");
   await platform.deploy("sum-flow", { main: "flow.ts", files: { "flow.ts": FLOW } });
   silent = await add("/silent", 1);
+  refused = await add("/refused", 1);
 }, 60_000);
 
 afterAll(async () => {
@@ -269,6 +277,19 @@ describe("a receiver that never answers", () => {
     expect(first?.headers["x-call-id"]).toBe(silent);
     expect(last?.headers["x-call-id"]).toBe(silent);
     expect((last?.atMs ?? 0) - (first?.atMs ?? 0)).toBeGreaterThan(9_900);
+  }, 30_000);
+});
+
+describe("a receiver that takes nothing", () => {
+  it("is given up after the time that the operator sets", async () => {
+    const lines = async (): Promise<string[]> => {
+      const all = await platform.client.logs({ function: "add" });
+      return all.filter(({ callId }) => callId === refused).map(({ text }) => text);
+    };
+    await until(async () => (await lines()).length > 0, 20_000);
+    const [line] = await lines();
+    expect(line).toMatch(/^given up: callback to .* after 4 attempts: .* status 418$/);
+    expect(receiver.at("/refused")).toHaveLength(4);
   }, 30_000);
 });
 

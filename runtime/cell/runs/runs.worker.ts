@@ -85,6 +85,8 @@ interface ToldRun {
 export interface RunsKept {
   readonly keptMs?: number;
   readonly keptRuns?: number;
+  /** How long a callback is tried after the end of its run. */
+  readonly callbackLastsMs?: number;
 }
 
 export class Runs implements RunsDesk {
