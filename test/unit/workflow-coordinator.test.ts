@@ -9,6 +9,13 @@ const DAY_MS = 24 * 60 * 60 * 1_000;
 
 const FLOWS: Readonly<Record<string, Flow>> = {
   one: flow((dag) => dag.node("a").apply("double")),
+  changed: flow((dag) =>
+    dag
+      .node("a")
+      .apply("double")
+      .modify((n: number) => n + 1)
+      .apply("double"),
+  ),
   two: flow((dag) => dag.node("a").apply("double").apply("double")),
   loose: flow((dag) => dag.node("a").apply("double").sleep(1_000).apply("double"), {
     durability: "run",
@@ -235,6 +242,23 @@ describe("code", () => {
     await world.commit();
     expect(kinds(world)).toStrictEqual(["runCode", "parkCode", "runCode"]);
     expect(world.nowMs).toBe(1_005_000);
+  });
+});
+
+describe("hooks", () => {
+  it("wait for no commit, and are committed with what they were asked about", async () => {
+    const world = worldOf();
+    world.start("0-a", "changed", 1);
+    for (let at = 0; at < 10 && !kinds(world).includes("dispatch"); at += 1) await world.act();
+    const { commits } = world;
+    const dispatch = world.performed.find((effect) => effect.do === "dispatch");
+    const outcome = { ok: true as const, output: { value: 2 } };
+    world.tell("0-a", { type: "settled", step: "a/0", token: dispatch?.token ?? 0, outcome });
+    await Promise.resolve();
+    expect(kinds(world)).toStrictEqual(["plan", "dispatch", "hooks"]);
+    expect(world.commits).toBe(commits);
+    await world.finish(["0-a"]);
+    expect(world.output("0-a")).toBe(6);
   });
 });
 

@@ -1,6 +1,7 @@
 /**
  * What leaves a shard, behind the commit that it depends on and in order (K1): effects of runs,
- * callbacks that are due, events that steps have sent.
+ * callbacks that are due, events that steps have sent. Calls of hooks wait for no commit: hooks are
+ * pure and may repeat, and what they answer is committed with what they were asked about (G2).
  */
 import { Callbacks } from "./callbacks.ts";
 import type {
@@ -13,10 +14,13 @@ import type {
 import { type DueMail, Mails } from "./mails.ts";
 import { STATEMENTS } from "./schema.ts";
 
-type Departure = { readonly position: number } & (
-  | { readonly run: RunHome; readonly request: RunRequest; readonly effect: OutwardEffect }
-  | { readonly due: DueMail }
-);
+interface RunDeparture {
+  readonly run: RunHome;
+  readonly request: RunRequest;
+  readonly effect: OutwardEffect;
+}
+
+type Departure = { readonly position: number } & (RunDeparture | { readonly due: DueMail });
 
 export class Departures {
   /** Who is owed the end of a run. */
@@ -25,6 +29,7 @@ export class Departures {
   readonly #seams: CoordinatorSeams;
   readonly #epoch: number;
   #waiting: Departure[] = [];
+  #hooks: RunDeparture[] = [];
   /** Position whose commit is waited for. */
   #awaited = 0;
 
@@ -36,12 +41,17 @@ export class Departures {
   }
 
   add(run: RunHome, request: RunRequest, effect: OutwardEffect): void {
+    if (effect.do === "hooks") {
+      this.#hooks.push({ run, request, effect });
+      return;
+    }
     this.#waiting.push({ position: this.#seams.log.position, run, request, effect });
   }
 
   /** A transition ends: what it made, and what is due, leaves after the commit. */
   settle(): void {
     const { log, clock } = this.#seams;
+    if (this.#hooks.length > 0) void this.#callHooks();
     const nowMs = clock.now();
     for (const { number, attempt } of this.callbacks.launch(nowMs)) this.#callBack(number, attempt);
     for (const due of this.mails.launch(nowMs)) {
@@ -82,6 +92,15 @@ export class Departures {
     const run = { id, namespace, workflow, epoch: this.#epoch, durability: "step" } as const;
     const effect = { do: "callback", callback, attempt } as const;
     this.#waiting.push({ position: log.position, run, request, effect });
+  }
+
+  /** When the transition is over, as all that leaves. */
+  async #callHooks(): Promise<void> {
+    const hooks = this.#hooks;
+    this.#hooks = [];
+    await Promise.resolve();
+    const { outside } = this.#seams;
+    for (const { run, request, effect } of hooks) outside.perform(run, request, effect);
   }
 
   #leave(): void {

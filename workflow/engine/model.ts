@@ -5,7 +5,8 @@
  * W1 The journal of a run is the list of its events. State is the fold over them and of nothing
  *    else: no clock, no chance, no order of maps that the events do not fix.
  * W2 Effects are hints to the outside: each may be lost in a crash, and `recovery` tells them anew
- *    from the state. An effect leaves after the event that caused it is committed (G9).
+ *    from the state. An effect leaves after the event that caused it is committed (G9);
+ *    hooks, which are pure, need not wait.
  * W3 An attempt has a token of its own. An answer under another token changes nothing (G2).
  * W4 A node starts when each of its parents has delivered, by id, and only then; it ends once (G3).
  * W5 State is proportional to the plan and to what was begun of it, never to the number of events.
