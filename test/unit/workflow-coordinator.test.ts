@@ -398,7 +398,7 @@ describe("lists", () => {
   it("count runs by namespace, workflow and status, over crashes and ends", async () => {
     const world = worldOf();
     const counts = (): string[] =>
-      world.coordinator
+      world.coordinator.reader
         .tally()
         .map(({ namespace, workflow, status, count }) =>
           [namespace, workflow, status, count].join(" "),

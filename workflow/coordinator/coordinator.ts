@@ -49,7 +49,6 @@ import { RunReader, type RunView, notFound } from "./run-reader.ts";
 import { RunKeys } from "./run-keys.ts";
 import { type Live, RunTable, isDurable, linesOf } from "./run-table.ts";
 import { type RunRow, STATEMENTS } from "./schema.ts";
-import type { TallyRow } from "./tally.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1_000;
 const DEFAULTS: CoordinatorOptions = {
@@ -76,7 +75,8 @@ export class Coordinator {
   readonly #seams: CoordinatorSeams;
   readonly #options: CoordinatorOptions;
   readonly #table: RunTable;
-  readonly #reader: RunReader;
+  /** What is told of runs. */
+  readonly reader: RunReader;
   readonly #dues = new DueQueue<number>();
   readonly #places: Places;
   readonly #departures: Departures;
@@ -96,7 +96,7 @@ export class Coordinator {
     this.epoch = (sql.all(STATEMENTS.settingGet, "epoch")[0]?.value ?? 0) + 1;
     sql.all(STATEMENTS.settingPut, "epoch", this.epoch);
     this.#table = new RunTable(sql, codec);
-    this.#reader = new RunReader(sql, codec, this.#table);
+    this.reader = new RunReader(sql, codec, this.#table);
     this.#departures = new Departures(seams, this.epoch, this.#options);
     this.#keys = new RunKeys(sql);
     this.#retention = new Retention(sql, this.#options);
@@ -121,7 +121,7 @@ export class Coordinator {
     const { id, namespace, key, ...request } = start;
     const known = key ? this.#keys.run(start, key) : this.#table.has(id) && id;
     if (typeof known === "string") return this.#answer({ id: known, isNew: false });
-    const failed = request.replayOf && this.#reader.failed(namespace, request.replayOf);
+    const failed = request.replayOf && this.reader.failed(namespace, request.replayOf);
     const live = this.#begin(id, namespace, request);
     if (failed) this.#table.replay(failed.number, live);
     if (key) this.#keys.put(start, key, live.number, this.#seams.clock.now());
@@ -218,27 +218,27 @@ export class Coordinator {
   }
 
   show(namespace: string, id: string): RunSummary {
-    return this.#reader.show(namespace, id);
+    return this.reader.show(namespace, id);
   }
 
   /** Of whatever namespace: for who holds the id and is checked by what is found. */
   find(id: string): FoundRun | undefined {
-    return this.#reader.find(id);
+    return this.reader.find(id);
   }
 
   /** A run as a whole, to be read. */
   inspect(namespace: string, id: string): RunView {
-    return this.#reader.inspect(namespace, id);
+    return this.reader.inspect(namespace, id);
   }
 
   /** Newest first. `cursor` of a page goes on where it ended. */
   list(namespace: string, filter: RunFilter = {}): RunPage {
-    return this.#reader.list(namespace, filter);
+    return this.reader.list(namespace, filter);
   }
 
   /** What a run did, from its beginning or after what a former page ended with. */
   history(namespace: string, id: string, after = ""): HistoryPage {
-    return this.#reader.history(namespace, id, after);
+    return this.reader.history(namespace, id, after);
   }
 
   /** The run is no more, whatever it was at. Errors: `RUN_NOT_FOUND`. */
@@ -257,11 +257,6 @@ export class Coordinator {
     }
     this.#settle();
     return this.#answer(undefined);
-  }
-
-  /** Whether a run did anything after that line. */
-  hasMore(namespace: string, id: string, after: string): boolean {
-    return this.#reader.hasMore(namespace, id, after);
   }
 
   /** The namespace is no more: neither are its runs and keys, whatever they were at. */
@@ -283,11 +278,6 @@ export class Coordinator {
   /** When the namespace's oldest run that is open began. */
   oldestOpen(namespace: string): number | undefined {
     return this.#seams.sql.all(STATEMENTS.runOldestOpen, namespace)[0]?.startedAtMs ?? undefined;
-  }
-
-  /** How many runs there are in which status: for metrics. */
-  tally(): TallyRow[] {
-    return this.#table.tally.rows();
   }
 
   /** Something is under way that ends with its process: a run, or a callback. */

@@ -21,6 +21,7 @@ import type {
 import { Pieces } from "./pieces.ts";
 import { type EventLines, type RunTable, readLines } from "./run-table.ts";
 import { type RunRow, STATEMENTS } from "./schema.ts";
+import type { TallyRow } from "./tally.ts";
 
 const PAGE_MAX = 1_000;
 const SCAN_ROWS = 5_000;
@@ -100,6 +101,11 @@ export class RunReader {
       last: this.#table.last,
       ...(next !== undefined && { cursor: String(next) }),
     };
+  }
+
+  /** How many runs there are in which status: for metrics. */
+  tally(): TallyRow[] {
+    return this.#table.tally.rows();
   }
 
   /** Whether there is a line after that one. */

@@ -98,7 +98,7 @@ function answerOf(
     case "draw":
       return { text: drawn };
     case "tally":
-      return { rows: coordinator.tally() };
+      return { rows: coordinator.reader.tally() };
   }
 }
 
@@ -109,7 +109,7 @@ async function waitForLines(
   { run, after, waitMs }: Asked<"history">,
 ): Promise<void> {
   if (waitMs <= 0 || waiters.count >= WAITERS_MAX) return;
-  if (coordinator.hasMore(namespace, run, after)) return;
+  if (coordinator.reader.hasMore(namespace, run, after)) return;
   if (coordinator.show(namespace, run).endedAtMs !== undefined) return;
   const bound = new AbortController();
   const pause = scheduler
@@ -126,7 +126,7 @@ function history(
 ): RunAnswers["history"] {
   const page = coordinator.history(namespace, run, after);
   const hasEnded = coordinator.show(namespace, run).endedAtMs !== undefined;
-  const isOver = hasEnded && !coordinator.hasMore(namespace, run, page.after);
+  const isOver = hasEnded && !coordinator.reader.hasMore(namespace, run, page.after);
   return { items: page.entries, after: page.after, isOver };
 }
 
