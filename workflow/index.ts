@@ -27,4 +27,12 @@ export type {
   WorkflowKind,
 } from "./coordinator/model.ts";
 export type { HistoryEntry } from "./engine/model.ts";
-export type { Effect, Ended, Outcome, Pin, RunEvent, RunState } from "./engine/model.ts";
+export type {
+  AttemptRef,
+  Effect,
+  Ended,
+  Outcome,
+  Pin,
+  RunEvent,
+  RunState,
+} from "./engine/model.ts";

@@ -7,6 +7,7 @@ export type { Attempter } from "./runs/performers.ts";
 export { remakeOf } from "./runs/remake.ts";
 export { type Remake, RunJobs } from "./runs/run-store.ts";
 export { DispatchQueue } from "./runs/dispatch-queue.ts";
+export { Spread } from "./runs/spread.ts";
 export { classifyRuntimeError } from "./runtime-error.ts";
 export { checkCall } from "./shard/check-call.ts";
 export { CommitLog } from "./shard/commit-log.ts";

@@ -138,6 +138,8 @@ export interface RunAttempt {
   readonly attempt: number;
   readonly idempotencyKey: string;
   readonly request: RunInputHead;
+  /** In another cell than the asking one, or not at all. */
+  readonly isAway?: true;
   /** Whose attempt it is. Of a workflow, which then stands in the chain, bodies are values. */
   readonly step?: RunStepRef & {
     readonly chain: readonly string[];
@@ -147,11 +149,13 @@ export interface RunAttempt {
 }
 
 export type RunAttempted =
-  | { readonly ok: true; readonly output: RunOutputHead }
+  | { readonly ok: true; readonly output: RunOutputHead; readonly others?: number }
   | {
       readonly ok: false;
       readonly error: ErrorData;
       readonly thrown?: ThrownData;
+      /** Of one that was to be made in another cell: how many others there are. */
+      readonly others?: number;
       /** Of an attempt that died with its cell: in which one. */
       readonly where?: "cell" | "probation";
     };

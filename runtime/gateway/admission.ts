@@ -21,6 +21,8 @@ export interface AdmissionRequest {
   /** Quotas of the namespace; 0 = no bound. */
   readonly callsPerSecondMax: number;
   readonly inFlightMax: number;
+  /** A slot that it does not get while another one has room. */
+  readonly avoid?: number;
 }
 
 export interface Lease {
@@ -99,7 +101,7 @@ export class Admission {
   admit(request: AdmissionRequest, nowMs: number): Lease | Ticket {
     this.#checkBounds(request, nowMs);
     const group = this.#group(request.group);
-    const slot = group.queued === 0 ? this.#freeSlot(request.group) : undefined;
+    const slot = group.queued === 0 ? this.#freeSlot(request.group, request.avoid) : undefined;
     if (slot !== undefined) {
       this.#count(request, 1);
       return this.#lease(request, group, slot);
@@ -136,13 +138,13 @@ export class Admission {
   }
 
   /** The slot with the fewest calls in flight, if it has room (A1). */
-  #freeSlot(group: CellGroup): number | undefined {
+  #freeSlot(group: CellGroup, avoid?: number): number | undefined {
     const bound = group === PROBATION_GROUP ? 1 : LIMITS.inFlightPerCell;
     let best: number | undefined;
     let fewest = bound;
     for (const slot of this.#pool.upSlots(group)) {
       const count = this.#perSlot.get(slot) ?? 0;
-      if (count < fewest) {
+      if (slot !== avoid && count < fewest) {
         best = slot;
         fewest = count;
       }

@@ -54,6 +54,8 @@ export interface DispatchRequest {
   readonly bodyBytes: number | undefined;
   readonly client: string | undefined;
   readonly departure: Departure;
+  /** A slot where it must not run, among others that may. */
+  readonly avoid?: number;
 }
 
 /**
@@ -209,7 +211,7 @@ export class Dispatcher {
 
   #admit(request: DispatchRequest, group: CellGroup): Lease | Ticket {
     const { clock } = this.#options;
-    const { row, target, envelope } = request;
+    const { row, target, envelope, avoid } = request;
     return this.admission.admit(
       {
         namespace: envelope.ns,
@@ -218,6 +220,7 @@ export class Dispatcher {
         maxInFlight: target.maxInFlight,
         callsPerSecondMax: row?.callsPerSecondMax ?? 0,
         inFlightMax: row?.inFlightMax ?? 0,
+        ...(avoid !== undefined && { avoid }),
       },
       clock.now(),
     );

@@ -52,6 +52,8 @@ export interface FunctionCall {
     readonly number: number;
     readonly idempotencyKey: string;
     readonly step?: NonNullable<RunAttempt["step"]>;
+    /** Slot of the cell that asks for another one. */
+    readonly avoid?: number;
   };
 }
 
@@ -113,6 +115,7 @@ export async function callFunction(
       bodyBytes: lengthOf(request.headers),
       client: clientOf(request),
       departure,
+      ...(call.attempt?.avoid !== undefined && { avoid: call.attempt.avoid }),
     });
     return await answer(running, dispatched, end, ctx);
   } catch (thrown) {

@@ -19,6 +19,7 @@ import {
   toIsolaError,
   unframe,
 } from "../contract/index.ts";
+import { SHARED_GROUP } from "./cell-pool.ts";
 import { callFunction } from "./function-call.worker.ts";
 import { gatewayOf } from "./gateway.worker.ts";
 import { readBytes } from "./request-body.ts";
@@ -36,17 +37,21 @@ export async function attemptFromCell(
   state: GatewayState,
   background: Background,
 ): Promise<Response> {
+  let others: number | undefined;
   try {
     const attempted = "attempt a step of a run";
     const limit = { maxBytes: FRAME_MAX_BYTES, attempted, code: "BODY_TOO_LARGE" } as const;
     const asked = unframe(await readBytes(request, limit));
     const head = asked.head as RunAttempt;
+    if (head.isAway) others = othersOf(state, slot);
+    if (others === 0) throw nobodyElse(head);
     const response = await place(request, slot, state, background, { head, body: asked.body });
     const code = response.headers.get(PUBLIC_HEADERS.error);
     const bytes = await readBytes(response, limit, brokeOff);
     if (code !== null) throw refusal(head, bytes);
     const headers = [...response.headers].filter(([name]) => !isOurs(name));
-    return answer({ ok: true, output: { status: response.status, headers } }, bytes);
+    const output = { status: response.status, headers };
+    return answer({ ok: true, output, ...(others !== undefined && { others }) }, bytes);
   } catch (thrown) {
     const error = toIsolaError(thrown, "attempt a step of a run");
     const where = CONVICTED.has(error.code) ? ("probation" as const) : undefined;
@@ -56,6 +61,7 @@ export async function attemptFromCell(
       error: error.toData(),
       ...(detail && { thrown: detail }),
       ...(where && { where }),
+      ...(others !== undefined && { others }),
     };
     return answer(refused, new Uint8Array(0));
   }
@@ -97,7 +103,20 @@ async function place(
       number: head.attempt,
       idempotencyKey: head.idempotencyKey,
       ...(head.step && { step: head.step }),
+      ...(head.isAway && { avoid: slot }),
     },
+  });
+}
+
+/** Cells that could take what keeps this one's thread busy. */
+function othersOf({ cells }: GatewayState, slot: number): number {
+  return cells.upSlots(SHARED_GROUP).filter((one) => one !== slot).length;
+}
+
+function nobodyElse({ function: name }: RunAttempt): IsolaError {
+  return new IsolaError("CAPACITY", {
+    attempted: `run ${name} in another cell`,
+    found: "no other cell",
   });
 }
 

@@ -223,3 +223,25 @@ describe("a namespace with cells of its own", () => {
     expect([called.status, called.json], called.text).toEqual([200, 3]);
   }, 60_000);
 });
+
+describe("a fan-out", () => {
+  const SPIN = `let id;
+    export default async (work) => {
+      id ??= crypto.randomUUID();
+      let sum = 0;
+      for (let i = 0; i < work; i += 1) sum += Math.sqrt(i);
+      return sum > -1 ? id : "";
+    };`;
+  const FAN = `
+    const each = dag.forEachBranch("each", ({ width, work }) => Array(width).fill(work),
+      { aggregator: (all) => new Set(Object.values(all)).size });
+    each.node("one").apply("spins-a-while");`;
+
+  it("whose steps keep the thread busy is shared with the other cell", async () => {
+    await platform().deploy("spins-a-while", SPIN);
+    await flow("fan", FAN);
+    const json = { width: 60, work: 4_000_000 };
+    const answer = await platform().http.call("/function/fan", { json, withinMs: 60_000 });
+    expect([answer.status, answer.json], answer.text).toEqual([200, 2]);
+  }, 60_000);
+});

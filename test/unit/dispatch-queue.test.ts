@@ -96,7 +96,7 @@ describe("the window", () => {
     for (let turn = 0; turn < 10; turn += 1) {
       for (const queue of [alone, shared]) queue.turn(5, 0);
     }
-    expect(alone.window(0)).toBe(3);
+    expect(alone.window(0)).toBe(5);
     expect(shared.window(0)).toBe(2);
   });
 

@@ -16,7 +16,7 @@ import {
   traceOfRun,
 } from "../../runtime/contract/index.ts";
 import { type Plan, validatePlan } from "../builder/index.ts";
-import type { Effect, RunEvent, Started } from "../engine/model.ts";
+import type { AttemptRef, Effect, RunEvent, Started } from "../engine/model.ts";
 import type { Outcome } from "../engine/model.ts";
 import { Run } from "../engine/run.ts";
 import { CALLBACK_DEFAULTS, type CallbackStep, callbackEntry } from "./callbacks.ts";
@@ -58,6 +58,9 @@ const DEFAULTS: CoordinatorOptions = {
   snapshotEvents: 256,
   ...CALLBACK_DEFAULTS,
 };
+
+/** Until the timer of an attempt that waits for its turn is looked at again. */
+const LOOK_AGAIN_MS = 1_000;
 
 /** Commands; everything else is a report of something that was in flight. */
 const COMMANDS: ReadonlySet<string> = new Set([
@@ -210,11 +213,25 @@ export class Coordinator {
     for (const number of this.#dues.due(nowMs)) {
       const live = this.#open(number);
       if (!live) continue;
-      for (const key of live.timers.due(nowMs)) this.#apply(live, { type: "timer", key });
+      for (const key of live.timers.due(nowMs)) {
+        if (this.#isWaiting(live, key)) live.timers.set(key, nowMs + LOOK_AGAIN_MS);
+        else this.#apply(live, { type: "timer", key });
+      }
       this.#dues.set(number, live.run.state.ended ? undefined : live.timers.nextAtMs);
     }
     this.#delete(this.#retention.expired(nowMs));
     this.#settle();
+  }
+
+  /** An attempt begins so much later than it was dispatched: its time counts from now. */
+  begins(ref: RunRef, { step: id, token }: AttemptRef, waitedMs: number): void {
+    const row = this.#table.row(ref.id);
+    const live = row && row.endedAtMs === null ? this.#loaded(row) : undefined;
+    const step = live?.run.state.steps.get(id);
+    if (!live || step?.token !== token || step.dueAtMs === undefined) return;
+    live.timers.set(id, step.dueAtMs + waitedMs);
+    this.#dues.set(live.number, live.timers.nextAtMs);
+    this.#arm();
   }
 
   show(namespace: string, id: string): RunSummary {
@@ -514,6 +531,14 @@ export class Coordinator {
 
   #open(number: number): Live | undefined {
     return this.#armed(this.#table.byNumber(number));
+  }
+
+  /** Whether the timer is of an attempt whose time has not begun. */
+  #isWaiting(live: Live, key: string): boolean {
+    const step = live.run.state.steps.get(key);
+    if (step?.phase !== "running") return false;
+    const attempt = { step: key, token: step.token };
+    return this.#seams.outside.isWaiting?.(this.#home(live), attempt) ?? false;
   }
 
   /** A run that comes from disk has its timers again. */

@@ -9,7 +9,15 @@ import type {
   ValueCodec,
 } from "../../runtime/contract/index.ts";
 import type { Held, Plan, RunError } from "../builder/index.ts";
-import type { Effect, Ended, HistoryEntry, Pin, RunEvent, RunStatus } from "../engine/model.ts";
+import type {
+  AttemptRef,
+  Effect,
+  Ended,
+  HistoryEntry,
+  Pin,
+  RunEvent,
+  RunStatus,
+} from "../engine/model.ts";
 
 /** A run as its surroundings know it. Reports of another epoch are of a former opening. */
 export interface RunRef {
@@ -89,6 +97,8 @@ export interface Outside {
   planned?(namespace: string, request: RunRequest): RunRequest["planned"];
   /** Delivers an event, answers `sent`. */
   deliver?(mail: Mail, number: number): void;
+  /** Whether an attempt waits for its turn still: its time has not begun. */
+  isWaiting?(run: RunRef, attempt: AttemptRef): boolean;
   /** Carries an effect out; whatever comes of it comes as an event. */
   perform(run: RunHome, request: RunRequest, effect: OutwardEffect): void;
 }

@@ -25,6 +25,7 @@ import { drive, endDriven } from "./driver.worker.ts";
 import { pauseBefore, placeByGateway, withTrace } from "./gateway-attempt.worker.ts";
 import type { Dispatch } from "./performers.ts";
 import { NOT_RUN, canceled, failed, notRun, runError } from "./run-errors.ts";
+import { STAYS } from "./stays.ts";
 import { type StepCall, envelopeOf, mustLeave } from "./step-call.worker.ts";
 import { targetOf } from "./targets.worker.ts";
 import { type WorkflowCall, startWorkflow } from "./workflow-call.worker.ts";
@@ -102,7 +103,10 @@ async function applyOnce(applied: Applied): Promise<Tried> {
     const target = await targetOf(cell, { ...call, namespace: run.namespace });
     const { input: held } = effect;
     const input = "value" in held ? held.value : undefined;
-    if (!isWorkflow(target.form) && mustLeave(cell, run, call.name, target, effect.isSuspect)) {
+    if (
+      !isWorkflow(target.form) &&
+      (effect.isAway || mustLeave(cell, run, call.name, target, effect.isSuspect))
+    ) {
       return { report: await applyElsewhere(applied, target, input) };
     }
     const result = await applyHere(applied, target, input);
@@ -151,7 +155,8 @@ async function applyElsewhere(
   const { step, token } = effect;
   const isData = target.form !== "http" && target.form !== "entrypoint";
   const { request, body } = requestFor(isData, http, input);
-  const attempt = attemptOf(call, target, request);
+  const { isAway } = effect;
+  const attempt = { ...attemptOf(call, target, request), ...(isAway && { isAway }) };
   const placed = await placeByGateway(cell, attempt, body, signal);
   switch (placed.kind) {
     case "answered": {
@@ -163,6 +168,8 @@ async function applyElsewhere(
       return { type: "settled", step, token, outcome: failed(placed.error, placed.thrown) };
     case "canceled":
       return { type: "settled", step, token, outcome: canceled() };
+    case "stays":
+      return { type: "settled", step, token, outcome: STAYS };
     case "interrupted": {
       const { where, error } = placed;
       return { type: "interrupted", attempts: [{ step, token }], where, error: runError(error) };

@@ -60,6 +60,7 @@ export async function attemptCall(
       return settled(answered(placed.output, placed.body));
     case "refused":
       return settled(failed(placed.error, placed.thrown));
+    case "stays":
     case "canceled":
       return settled(canceled());
     case "interrupted": {

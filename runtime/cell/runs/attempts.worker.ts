@@ -4,13 +4,24 @@
  * A1 They begin in turns: a few, then the rest of the shard has its own. How late the next turn
  *    comes says how busy the thread is (dispatch-queue.ts).
  * A2 One that is to end before it has begun has ended, and says so; one under way hears it.
- * A3 Runs of a namespace that has too much waiting are refused (G8): the others may start.
+ * A3 The time of an attempt counts from when it begins, not from when its turn was waited for.
+ * A4 Those that keep the thread busy are shared with the other cells (spread.ts); one that found no
+ *    room there is made here.
+ * A5 Runs of a namespace that has too much waiting are refused (G8): the others may start.
  */
 import { systemClock } from "../../contract/index.ts";
-import type { RunHome, RunReport, RunRequest } from "../../../workflow/index.ts";
+import type {
+  AttemptRef,
+  RunHome,
+  RunRef,
+  RunReport,
+  RunRequest,
+} from "../../../workflow/index.ts";
 import { afterThisTick } from "../shard/system-timers.worker.ts";
 import { DispatchQueue } from "./dispatch-queue.ts";
 import type { Attempter, Attempters, Dispatch, EffectOf, RunsDesk } from "./performers.ts";
+import { Spread } from "./spread.ts";
+import { STAYS, cellsBeside } from "./stays.ts";
 
 /** Runs of a namespace with attempts, and the octets of these attempts' requests. */
 export const ROOM = { runs: 2_000, bytes: 32 * 1024 * 1024 } as const;
@@ -21,6 +32,7 @@ interface Job {
   readonly request: RunRequest;
   readonly effect: Dispatch;
   readonly sizeBytes: number;
+  readonly addedAtMs: number;
 }
 
 interface Load {
@@ -32,14 +44,17 @@ interface Load {
 interface AttemptsSeams extends RunsDesk {
   /** Undefined for what is not attempted. */
   attempter(op: keyof Attempters): Attempter | undefined;
-  /** An attempt begins. */
-  begins(run: RunHome, effect: Dispatch): void;
+  /** An attempt begins, so long after it was dispatched. */
+  begins(run: RunHome, effect: Dispatch, waitedMs: number): void;
 }
 
 export class Attempts {
   readonly #seams: AttemptsSeams;
   readonly #queue = new DispatchQueue<Job>();
   readonly #underWay = new Map<string, AbortController>();
+  readonly #spread = new Spread();
+  /** Taken from the queue, and waiting for a place here or in another cell. */
+  #unplaced: Job[] = [];
   readonly #loads = new Map<string, Load>();
   #isTurnAhead = false;
 
@@ -47,23 +62,25 @@ export class Attempts {
     this.#seams = seams;
   }
 
-  /** Whether the namespace may start another run (A3). */
+  /** Whether the namespace may start another run (A5). */
   hasRoom(namespace: string): boolean {
     const load = this.#loads.get(namespace);
     return !load || (load.runs.size < ROOM.runs && load.bytes < ROOM.bytes);
   }
 
   add(run: RunHome, request: RunRequest, effect: Dispatch): void {
-    const job = { key: keyOf(run, effect), run, request, effect, sizeBytes: sizeOf(effect) };
+    const addedAtMs = systemClock.now();
+    const key = keyOf(run, effect);
+    const job = { key, run, request, effect, sizeBytes: sizeOf(effect), addedAtMs };
     this.#count(job, 1);
-    this.#queue.push(run.namespace, job.key, job, systemClock.now());
+    this.#queue.push(run.namespace, key, job, addedAtMs);
     this.#go();
   }
 
   /** A2. */
   cancel(run: RunHome, effect: EffectOf<"cancel">): void {
     const key = keyOf(run, effect);
-    const waiting = this.#queue.withdraw(run.namespace, key);
+    const waiting = this.#queue.withdraw(run.namespace, key) ?? this.#unplace(key);
     if (!waiting) {
       this.#underWay.get(key)?.abort();
       return;
@@ -72,28 +89,66 @@ export class Attempts {
     this.#seams.report(run, canceled(waiting.effect));
   }
 
+  /** Whether it has not begun (A3). */
+  isWaiting(run: RunRef, attempt: AttemptRef): boolean {
+    const key = keyOf(run, attempt);
+    return this.#queue.has(run.namespace, key) || this.#unplaced.some((one) => one.key === key);
+  }
+
   #go(): void {
     let hasBegun = false;
     for (;;) {
       const job = this.#queue.take(systemClock.now());
       if (!job) break;
       hasBegun = true;
-      void this.#attempt(job);
+      this.#place(job);
     }
     if (!this.#isTurnAhead && (hasBegun || this.#queue.isHeld)) this.#turnLater();
   }
 
-  async #attempt(job: Job): Promise<void> {
-    const { key, run, request, effect } = job;
+  #place(job: Job): void {
+    const { operation, isSuspect } = job.effect;
+    const isApply = operation.op === "apply" && job.request.version !== undefined && !isSuspect;
+    const place = isApply
+      ? this.#spread.place(operation.function, job.sizeBytes, systemClock.now())
+      : "light";
+    if (place === undefined) this.#unplaced.push(job);
+    else void this.#attempt(job, place);
+  }
+
+  /** Takes off what waits for a place. */
+  #unplace(key: string): Job | undefined {
+    const job = this.#unplaced.find((one) => one.key === key);
+    if (!job) return undefined;
+    this.#unplaced = this.#unplaced.filter((one) => one !== job);
+    this.#queue.done(job.run.namespace, systemClock.now());
+    return job;
+  }
+
+  async #attempt(job: Job, place: "here" | "away" | "light"): Promise<void> {
+    const { key, run, request, addedAtMs } = job;
+    const waitedMs = systemClock.now() - addedAtMs;
+    const effect = begunLater(job.effect, waitedMs);
     const controller = new AbortController();
     this.#underWay.set(key, controller);
-    this.#seams.begins(run, effect);
-    const attempt = this.#seams.attempter(effect.operation.op as keyof Attempters);
-    const report = await attempt?.(run, request, effect, controller.signal);
+    this.#seams.begins(run, effect, waitedMs);
+    const { operation } = effect;
+    const attempt = this.#seams.attempter(operation.op as keyof Attempters);
+    const asked = place === "away" ? { ...effect, isAway: true as const } : effect;
+    let report = await attempt?.(run, request, asked, controller.signal);
+    const nowMs = systemClock.now();
+    if (place === "away") this.#spread.cameBack(cellsBeside.count, nowMs);
+    if (report?.type === "settled" && report.outcome === STAYS) {
+      report = await attempt?.(run, request, effect, controller.signal);
+    }
     this.#underWay.delete(key);
+    if (place !== "away" && operation.op === "apply") {
+      this.#spread.ended(operation.function, place, this.#underWay.size, nowMs);
+    }
     this.#count(job, -1);
-    this.#queue.done(run.namespace, systemClock.now());
+    this.#queue.done(run.namespace, nowMs);
     if (report) this.#seams.report(run, report);
+    for (const one of this.#unplaced.splice(0)) this.#place(one);
     this.#go();
   }
 
@@ -104,6 +159,7 @@ export class Attempts {
       const nowMs = systemClock.now();
       this.#isTurnAhead = false;
       this.#queue.turn(nowMs - askedMs, nowMs);
+      this.#spread.turn(nowMs - askedMs);
       this.#go();
     });
   }
@@ -120,7 +176,13 @@ export class Attempts {
   }
 }
 
-function keyOf({ id }: RunHome, { step, token }: { step: string; token: number }): string {
+/** A3. */
+function begunLater(effect: Dispatch, byMs: number): Dispatch {
+  const { deadlineMs } = effect;
+  return deadlineMs === undefined ? effect : { ...effect, deadlineMs: deadlineMs + byMs };
+}
+
+function keyOf({ id }: RunRef, { step, token }: AttemptRef): string {
   return `${id} ${step} ${String(token)}`;
 }
 

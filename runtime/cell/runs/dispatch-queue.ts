@@ -18,7 +18,7 @@ const LATE_ALONE_MS = 10;
 const LATE_SHARED_MS = 0.3;
 /** Weight of one turn in the mean lateness: the clock has whole milliseconds, the mean has not. */
 const MEMORY = 0.1;
-const GROWTH = 1.05;
+const GROWTH = 1.1;
 const SHRINKAGE = 0.9;
 /** What one that is alone begins in a turn, and the part of its share that one of several does. */
 const PER_TURN_ALONE = 64;
@@ -31,7 +31,7 @@ interface WindowBounds {
   readonly max: number;
 }
 
-const BOUNDS: WindowBounds = { aloneMin: 32, sharedMin: 2, max: 1_024 };
+const BOUNDS: WindowBounds = { aloneMin: 8, sharedMin: 2, max: 1_024 };
 
 interface Window {
   size: number;
@@ -88,6 +88,10 @@ export class DispatchQueue<T> {
     lane.waiting.set(key, item);
     this.#lanes.set(namespace, lane);
     this.#size += 1;
+  }
+
+  has(namespace: string, key: string): boolean {
+    return this.#lanes.get(namespace)?.waiting.has(key) ?? false;
   }
 
   /** Takes off what has not been taken yet. */

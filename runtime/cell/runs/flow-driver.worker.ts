@@ -263,6 +263,7 @@ async function askElsewhere(
     }
     case "interrupted":
       return { ok: false, error: placed.error, logs: [] };
+    case "stays":
     case "canceled":
       return { ok: false, error: notRun("nobody waits for it"), logs: [] };
   }

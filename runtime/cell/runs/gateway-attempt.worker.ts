@@ -15,6 +15,7 @@ import {
 } from "../../contract/index.ts";
 import type { Cell } from "../cell.worker.ts";
 import { NOT_RUN, notRun } from "./run-errors.ts";
+import { cellsBeside } from "./stays.ts";
 
 /** Between two tries of what did not get to run. */
 const PAUSE_MS = 500;
@@ -29,6 +30,8 @@ export type Placed =
       readonly where: "cell" | "probation";
       readonly error: ErrorData;
     }
+  /** It was to run in another cell, and found no room there. */
+  | { readonly kind: "stays" }
   | { readonly kind: "canceled" };
 
 /** The request under the run's own span. */
@@ -52,6 +55,7 @@ export async function placeByGateway(
     const placed = await ask(cell, bytes, signal);
     if (signal.aborted) return { kind: "canceled" };
     if (placed.kind !== "refused" || !NOT_RUN.has(placed.error.code)) return placed;
+    if (attempt.isAway) return { kind: "stays" };
     await pauseBefore(placed.error);
     if (signal.aborted) return { kind: "canceled" };
   }
@@ -70,6 +74,7 @@ async function ask(cell: Cell, asked: BodyInit, signal: AbortSignal): Promise<Pl
     if (!response.ok) return refused(notRun(`status ${String(response.status)}`));
     const { head, body } = unframe(bytes);
     const told = head as RunAttempted;
+    if (told.others !== undefined) cellsBeside.count = told.others;
     if (told.ok) return { kind: "answered", output: told.output, body };
     const { error, thrown, where } = told;
     const died = where ?? (error.code === "CELL_LOST" ? "cell" : undefined);

@@ -12,7 +12,8 @@ import type {
 
 export type EffectOf<Do extends OutwardEffect["do"]> = Extract<OutwardEffect, { readonly do: Do }>;
 
-export type Dispatch = EffectOf<"dispatch">;
+/** `isAway`: in another cell, whichever has room (spread.ts). */
+export type Dispatch = EffectOf<"dispatch"> & { readonly isAway?: true };
 
 /** Never throws: what goes wrong is a report. */
 export type Performer<Do extends OutwardEffect["do"]> = (

@@ -132,6 +132,7 @@ export class Runs implements RunsDesk {
         outside: {
           describe: describeWorkflow,
           planned: knownPlan,
+          isWaiting: (run, attempt) => this.#attempts.isWaiting(run, attempt),
           perform: (run, request, effect) => this.#perform(run, request, effect),
           deliver: (mail, number) => void this.#deliver(mail, number),
         },
@@ -395,7 +396,10 @@ export class Runs implements RunsDesk {
         const remakeFor = (run: RunHome, request: RunRequest) => this.#remake(run, request);
         return attempter && withValues(this.#jobs, attempter, remakeFor);
       },
-      begins: (run, effect) => this.#jobs.attempted(run, effect),
+      begins: (run, effect, waitedMs) => {
+        this.#jobs.attempted(run, effect);
+        if (waitedMs > 0) this.#guarded(() => this.#coordinator.begins(run, effect, waitedMs));
+      },
     });
   }
 
