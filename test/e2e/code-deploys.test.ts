@@ -22,7 +22,39 @@ const REACHING = workflow(`await this.env.ISOLA.call("count", null);
     ${BEGIN}`);
 const COUNT = "let count = 0; export default (input) => input === 0 ? count : (count += 1);";
 
+const STARTER = `export default { async fetch(request, env) {
+  const ids = Array.from({ length: 8 }, (_, at) => "order-" + at);
+  await env.ORDER.createBatch(ids.map((id) => ({ id, params: id })));
+  const own = await env.ORDER.create({ params: "own" });
+  const all = await Promise.all([...ids, own.id].map((id) => env.ORDER.get(id)));
+  const payloadOf = ({ id }) => (id === own.id ? "own" : id);
+  await Promise.all(all.map((one) => one.sendEvent({ type: "go", payload: payloadOf(one) })));
+  const outputs = [];
+  for (const one of all) {
+    let status = await one.status();
+    while (status.status !== "complete") {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      status = await one.status();
+    }
+    outputs.push(status.output[2]);
+  }
+  return Response.json(outputs);
+} };`;
+
 const platform = usePlatform({ cells: 2 });
+
+describe("a binding", () => {
+  it("reaches instances in whichever cell keeps them", async () => {
+    const isola = platform();
+    await isola.deploy("bound", FIRST);
+    await isola.deploy("starter", STARTER, { workflows: { ORDER: "bound" } });
+    const ids = Array.from({ length: 8 }, (_one, at) => `order-${String(at)}`);
+    expect((await isola.call("starter")).json).toStrictEqual([...ids, "own"]);
+    const { items } = await isola.client.runs.list({ status: "completed" });
+    const shards = new Set(items.map(({ id }) => id.split("-")[0]));
+    expect(shards).toStrictEqual(new Set(["0", "1"]));
+  });
+});
 
 describe("a deploy of a workflow in code form", () => {
   it("replays open runs against the new code, and leaves them as they are", async () => {

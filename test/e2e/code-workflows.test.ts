@@ -86,6 +86,22 @@ export default class extends WorkflowEntrypoint {
 }`;
 const PUTTER = `export default async (value, ctx) => { await ctx.store.put("b", value); };`;
 
+const INVOKER = `import { WorkflowEntrypoint } from "cloudflare:workers";
+export default class extends WorkflowEntrypoint {
+  async run({ payload }, step) {
+    const length = await step.invoke("measurer", { text: "x".repeat(payload.octets) });
+    const octets = await step.do("large", async () => new Uint8Array(400_000));
+    const missing = await step.invoke("nobody").catch((error) => error.code);
+    return { length, kept: octets.length, missing };
+  }
+}`;
+const MEASURER = `import { WorkflowEntrypoint } from "cloudflare:workers";
+export class Measurer extends WorkflowEntrypoint {
+  async run({ payload }, step) {
+    return step.do("measure", async () => payload.text.length);
+  }
+}`;
+
 /** Starts an order and waits for its end. */
 const ORDERS = `export default async (params, ctx) => {
   const order = await ctx.workflow("order").create({ params });
@@ -133,6 +149,8 @@ beforeAll(async () => {
   await platform.deploy("orders", ORDERS);
   await platform.deploy("keeper", KEEPER);
   await platform.deploy("putter", PUTTER);
+  await platform.deploy("invoker", INVOKER);
+  await platform.deploy("measurer", MEASURER);
   await platform.deploy("dying", DYING);
   await platform.deploy("subscriber", SUBSCRIBER, { workflows: { WAITER: "waiter" } });
   await platform.deploy("operator", OPERATOR, { workflows: { WAITER: "waiter" } });
@@ -253,6 +271,17 @@ describe("a step of code", () => {
       called: "of whom it calls",
       outside: "CONFLICT",
       isRun: true,
+    });
+  });
+});
+
+describe("step.invoke", () => {
+  it("runs another workflow, with values of any size, and waits for what it returns", async () => {
+    const answer = await platform.call("invoker", { json: { octets: 300_000 } });
+    expect(answer.json).toStrictEqual({
+      length: 300_000,
+      kept: 400_000,
+      missing: "FUNCTION_NOT_FOUND",
     });
   });
 });
