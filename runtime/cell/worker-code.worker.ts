@@ -51,7 +51,7 @@ export function workerCode(options: ProgramOptions): WorkerLoaderWorkerCode {
   };
 }
 
-/** Most functions take types of it only; workerd compiles whatever lies in an isolate, used or not. */
+/** Most functions take types of it only; workerd compiles what lies in an isolate, used or not. */
 function namesSdk({ kind, content }: BundleModule): boolean {
   return (kind === "js" || kind === "cjs") && /["'`]isola["'`]/.test(content);
 }

@@ -7,7 +7,7 @@
  *    An attempt that only waits lets turns come when they are due, however long it takes.
  * S2 Of heavy functions a few attempts are under way here, and a few in each other cell; the rest
  *    waits for whichever is free first. So the work is shared by who gets on with it.
- * S3 Where there is no other cell all of it is done here; whether there is one is asked again later.
+ * S3 Where there is no other cell all is done here; whether there is one is asked again later.
  */
 
 /** Milliseconds of a hop through the gateway and back, and of a mebibyte of input. */

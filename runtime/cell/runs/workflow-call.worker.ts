@@ -2,9 +2,9 @@
  * A call of a workflow from within: a run that its caller waits for, up to the caller's deadline.
  * The run goes on when nobody waits any more.
  *
- * The run is in a shard of this cell, if there is one; else the gateway begins it. Of an attempt of a
- * step it is begun under a key, in the shard of the attempt's run: an attempt that died and is made
- * again finds the run that it began (G2).
+ * The run is in a shard of this cell, if there is one; else the gateway begins it. Of an attempt of
+ * a step it is begun under a key, in the shard of the attempt's run: an attempt that died and is
+ * made again finds the run that it began (G2).
  */
 import {
   type CallEnvelope,

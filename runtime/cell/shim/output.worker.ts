@@ -38,7 +38,11 @@ export async function writeResult(
   });
 }
 
-/** Errors: `NOT_ACCEPTABLE`, `RESULT_INVALID`, `BODY_TOO_LARGE`. @param accept the header, or nothing. */
+/**
+ * Errors: `NOT_ACCEPTABLE`, `RESULT_INVALID`, `BODY_TOO_LARGE`.
+ *
+ * @param accept the header, or nothing.
+ */
 export async function partsOf(
   result: unknown,
   accept: string,
