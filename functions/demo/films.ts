@@ -17,10 +17,10 @@ import { type Account, SinkProcess } from "./sink-process.ts";
 import { serveSource } from "./source.ts";
 
 const SOURCE = packageFile("vega-datasets/data/movies.json");
-const BATCH_RECORDS = 50;
+const BATCH_RECORDS = 100;
 /** Batches that are in the sink when something is killed. */
-const CELL_DIES_AT = 15;
-const SINK_DIES_AT = 40;
+const CELL_DIES_AT = 8;
+const SINK_DIES_AT = 20;
 const SINK_AWAY_MS = 300;
 
 /** Processes that were killed, in order. */
