@@ -137,3 +137,22 @@ describe("ended runs", () => {
     expect(length).toBeLessThanOrEqual(2 * KEPT);
   });
 });
+
+describe("a step", () => {
+  it("has its time from when it begins, however long it waited for its turn", async () => {
+    const busy = `export default (n) => {
+  const untilMs = Date.now() + 5;
+  while (Date.now() < untilMs) Math.sqrt(n);
+};`;
+    await platform().deploy("busy", busy, { timeoutMs: 1_000 });
+    const wide = `import { flow } from "isola";
+export default flow((dag) => {
+  const each = dag.forEachBranch("each", (n) => Array.from({ length: n }, (_, at) => at),
+    { aggregator: (results) => Object.keys(results).length });
+  each.node("item").apply("busy");
+});`;
+    await platform().deploy("wide", { main: "wide.ts", files: { "wide.ts": wide } });
+    const answer = await platform().http.call("/function/wide", { json: 300 });
+    expect([answer.status, answer.text]).toEqual([200, "300"]);
+  });
+});

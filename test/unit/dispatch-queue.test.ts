@@ -100,6 +100,13 @@ describe("the window", () => {
     expect(shared.window(0)).toBe(2);
   });
 
+  it("does not grow while nothing waits for it", () => {
+    const queue = queueOf({ a: 2 }, MOVING);
+    takeTurn(queue);
+    for (let turn = 0; turn < 100; turn += 1) queue.turn(0, 0);
+    expect(queue.window(0)).toBe(2);
+  });
+
   it("goes by the mean of turns: one that is late now and then says little", () => {
     const queue = queueOf({ a: 1, b: 1 }, MOVING);
     for (let turn = 0; turn < 200; turn += 1) queue.turn(turn % 10 === 0 ? 1 : 0, 0);

@@ -4,8 +4,8 @@
  *
  * D1 Namespaces take turns. Each that was at work lately has an equal share of the window; one that
  *    is alone has all of it. A namespace below its share never waits for another one's attempts.
- * D2 A window follows the thread: it grows while turns come when they are due and shrinks while
- *    they come late. So attempts that wait for others are many at once, and those that compute are
+ * D2 A window follows the thread: it grows while something waits for it and turns come when they
+ *    are due, and shrinks while they come late. So attempts that wait for others are many at once, and those that compute are
  *    few. Where namespaces share the thread there is a window of its own, which bears much less
  *    lateness, and a namespace begins little in one turn: the thread has time for the others.
  * D3 Nothing is dropped (G8): what was put in stays until it is taken or withdrawn.
@@ -142,7 +142,8 @@ export class DispatchQueue<T> {
     const { max } = this.#bounds;
     const window = this.#windowOf(this.#active(nowMs));
     window.lateMs += (lateMs - window.lateMs) * MEMORY;
-    const factor = window.lateMs > window.borneMs ? SHRINKAGE : GROWTH;
+    const wanted = this.#size > 0 ? GROWTH : 1;
+    const factor = window.lateMs > window.borneMs ? SHRINKAGE : wanted;
     window.size = Math.min(Math.max(window.size * factor, window.min), max);
     for (const lane of this.#lanes.values()) lane.begun = 0;
     this.#isHeld = false;
