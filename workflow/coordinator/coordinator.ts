@@ -9,15 +9,9 @@
  * K4 Under durability `run` a run begins anew after a restart, with the commands that it was
  *    given; otherwise it goes on.
  */
-import {
-  type Clock,
-  formatTraceparent,
-  toIsolaError,
-  traceOfRun,
-} from "../../runtime/contract/index.ts";
+import { formatTraceparent, toIsolaError, traceOfRun } from "../../runtime/contract/index.ts";
 import { type Plan, validatePlan } from "../builder/index.ts";
-import type { AttemptRef, Effect, RunEvent, Started } from "../engine/model.ts";
-import type { Outcome } from "../engine/model.ts";
+import type { AttemptRef, Effect, Outcome, RunEvent, Started } from "../engine/model.ts";
 import { Run } from "../engine/run.ts";
 import { CALLBACK_DEFAULTS, type CallbackStep, callbackEntry } from "./callbacks.ts";
 import { Departures } from "./departures.ts";
@@ -83,7 +77,7 @@ export class Coordinator {
   readonly #dues = new DueQueue<number>();
   readonly #places: Places;
   readonly #departures: Departures;
-  readonly #keys: RunKeys;
+  readonly keys: RunKeys;
   readonly #retention: Retention;
   /** Plans that have been checked; whoever keeps one hands the same one over for each run. */
   readonly #valid = new WeakSet<Plan>();
@@ -101,7 +95,7 @@ export class Coordinator {
     this.#table = new RunTable(sql, codec);
     this.reader = new RunReader(sql, codec, this.#table);
     this.#departures = new Departures(seams, this.epoch, this.#options);
-    this.#keys = new RunKeys(sql);
+    this.keys = new RunKeys(sql);
     this.#retention = new Retention(sql, this.#options);
     this.#places = new Places(sql);
     for (const row of sql.all(STATEMENTS.runsOpen)) {
@@ -122,25 +116,14 @@ export class Coordinator {
    */
   start(start: StartRequest): Answer<{ readonly id: string; readonly isNew: boolean }> {
     const { id, namespace, key, ...request } = start;
-    const known = key ? this.#keys.run(start, key) : this.#table.has(id) && id;
+    const known = key ? this.keys.run(start, key) : this.#table.has(id) && id;
     if (typeof known === "string") return this.#answer({ id: known, isNew: false });
     const failed = request.replayOf && this.reader.failed(namespace, request.replayOf);
     const live = this.#begin(id, namespace, request);
     if (failed) this.#table.replay(failed.number, live);
-    if (key) this.#keys.put(start, key, live.number, this.#seams.clock.now());
+    if (key) this.keys.put(start, key, live.number, this.#seams.clock.now());
     this.#settle();
     return this.#answer({ id, isNew: true });
-  }
-
-  /** The run that a key names. */
-  keyed(namespace: string, workflow: string, key: string): string | undefined {
-    const [known] = this.#seams.sql.all(STATEMENTS.keyGet, namespace, workflow, key);
-    return known && this.#table.rowOf(known.run)?.id;
-  }
-
-  /** From now on the key names no run: the next start under it is a new one. */
-  releaseKey(namespace: string, workflow: string, key: string): void {
-    this.#seams.sql.all(STATEMENTS.keyDelete, namespace, workflow, key);
   }
 
   /**
@@ -290,11 +273,6 @@ export class Coordinator {
     this.#table.tally.forget(namespace);
     this.#settle();
     return this.#answer(rows.length);
-  }
-
-  /** When the namespace's oldest run that is open began. */
-  oldestOpen(namespace: string): number | undefined {
-    return this.#seams.sql.all(STATEMENTS.runOldestOpen, namespace)[0]?.startedAtMs ?? undefined;
   }
 
   /** Something is under way that ends with its process: a run, or a callback. */
@@ -609,7 +587,7 @@ export class Coordinator {
   }
 
   #stamp(): { readonly atMs: number; readonly random: number } {
-    const { clock, random }: { clock: Clock; random: CoordinatorSeams["random"] } = this.#seams;
+    const { clock, random } = this.#seams;
     return { atMs: clock.now(), random: random.fraction() };
   }
 }

@@ -28,4 +28,15 @@ export class RunKeys {
   put({ namespace, workflow }: Of, { key, digest }: Key, run: number, atMs: number): void {
     this.#sql.all(STATEMENTS.keyPut, namespace, workflow, key, digest, run, atMs);
   }
+
+  /** The run that a key names, whatever it was asked for. */
+  named(namespace: string, workflow: string, key: string): string | undefined {
+    const [known] = this.#sql.all(STATEMENTS.keyGet, namespace, workflow, key);
+    return known && this.#sql.all(STATEMENTS.runByNumber, known.run)[0]?.id;
+  }
+
+  /** From now on the key names no run: the next start under it is a new one. */
+  release(namespace: string, workflow: string, key: string): void {
+    this.#sql.all(STATEMENTS.keyDelete, namespace, workflow, key);
+  }
 }

@@ -103,6 +103,11 @@ export class RunReader {
     };
   }
 
+  /** When the namespace's oldest run that is open began. */
+  oldestOpen(namespace: string): number | undefined {
+    return this.#sql.all(STATEMENTS.runOldestOpen, namespace)[0]?.startedAtMs ?? undefined;
+  }
+
   /** How many runs there are in which status: for metrics. */
   tally(): TallyRow[] {
     return this.#table.tally.rows();

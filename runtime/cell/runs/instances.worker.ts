@@ -25,13 +25,13 @@ import type {
   RunReport,
 } from "../../../workflow/index.ts";
 import type { CommitLog } from "../shard/commit-log.ts";
+import type { LineWaiters } from "./line-waiters.ts";
 import type { Holding } from "./run-store.ts";
 
 /** All that is said of a key that is an instance's id: the same id is the same instance. */
 const DIGEST = "instance";
 /** Longest wait for further lines of a history. */
 const WAIT_MAX_MS = 20_000;
-const LOOK_MS = 100;
 
 const STATUS: Readonly<Record<string, InstanceStatus>> = {
   queued: "queued",
@@ -69,6 +69,7 @@ const ENDED: Readonly<Record<string, string>> = {
 export interface InstancesDesk {
   readonly coordinator: Coordinator;
   readonly log: CommitLog;
+  readonly waiters: LineWaiters;
   /** A value as the run keeps it. Errors: `VALUE_INVALID`, `BODY_TOO_LARGE`, `STORE_FULL`. */
   hold(run: RunHome, value: unknown): Promise<Held>;
   holdInput(run: RunHome, value: unknown): Promise<Holding>;
@@ -179,7 +180,7 @@ function started(
 /** The run of an instance. */
 function find({ coordinator }: InstancesDesk, ask: InstanceAsk, id: string): string {
   const { namespace, workflow } = ask;
-  const keyed = coordinator.keyed(namespace, workflow, id);
+  const keyed = coordinator.keys.named(namespace, workflow, id);
   if (keyed !== undefined) return keyed;
   const found = coordinator.find(id);
   if (found?.namespace === namespace && found.workflow === workflow) return id;
@@ -245,7 +246,7 @@ function restart(
   if (summary.endedAtMs === undefined) {
     coordinator.report({ id: run, namespace }, { type: "terminate", rollback: false });
   }
-  coordinator.releaseKey(namespace, workflow, id);
+  coordinator.keys.release(namespace, workflow, id);
   const { version } = ask;
   coordinator.start({
     ...request,
@@ -271,16 +272,15 @@ async function tellEvents(
   const { coordinator } = desk;
   const { namespace } = ask;
   const run = find(desk, ask, id);
-  const untilMs = Math.min(Math.max(waitMs, 0), WAIT_MAX_MS);
-  for (let waitedMs = 0; ; waitedMs += LOOK_MS) {
+  const look = (): InstanceAnswer & { readonly events: readonly InstanceEvent[] } => {
     const all = eventsOf(linesOf(coordinator, namespace, run));
     const isOver = coordinator.show(namespace, run).endedAtMs !== undefined;
-    const fresh = all.slice(after);
-    if (fresh.length > 0 || isOver || waitedMs >= untilMs) {
-      return { events: fresh, after: all.length, isOver };
-    }
-    await scheduler.wait(LOOK_MS);
-  }
+    return { events: all.slice(after), after: all.length, isOver };
+  };
+  const told = look();
+  if (told.events.length > 0 || told.isOver === true || waitMs <= 0) return told;
+  await desk.waiters.wait(run, scheduler.wait(Math.min(waitMs, WAIT_MAX_MS)));
+  return look();
 }
 
 function linesOf(coordinator: Coordinator, namespace: string, run: string): HistoryEntry[] {

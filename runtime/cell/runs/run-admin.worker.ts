@@ -94,7 +94,7 @@ function answerOf(
     case "startAgain":
       return { ...infoOf(coordinator, namespace, asked.id), isNew };
     case "oldest":
-      return { startedAtMs: coordinator.oldestOpen(namespace) ?? null };
+      return { startedAtMs: coordinator.reader.oldestOpen(namespace) ?? null };
     case "draw":
       return { text: drawn };
     case "tally":
