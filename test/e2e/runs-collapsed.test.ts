@@ -1,6 +1,6 @@
 /**
- * Runs in one Worker under `wrangler dev`, where nobody but an alarm opens a shard: what was accepted
- * goes on when the process comes back, without being asked (G1).
+ * Runs in one Worker under `wrangler dev`, where nobody but an alarm opens a shard: what was
+ * accepted goes on when the process comes back, without being asked (G1).
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
