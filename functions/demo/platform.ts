@@ -145,7 +145,8 @@ export class Platform {
 
 const asJson = (value: unknown): RequestInit => ({
   method: "POST",
-  headers: { "content-type": "application/json" },
+  // Longer than the default, on machines that have other things to do.
+  headers: { "content-type": "application/json", prefer: "wait=60" },
   body: JSON.stringify(value),
 });
 

@@ -34,7 +34,8 @@ beforeAll(async () => {
 afterAll(() => platform.stop(), 60_000);
 
 async function value<Result>(name: string, json: unknown): Promise<Result> {
-  const answer = await platform.call(name, { json });
+  const headers = { prefer: "wait=50" };
+  const answer = await platform.call(name, { json, headers, withinMs: 50_000 });
   expect(answer.status, answer.text).toBe(200);
   return answer.json as Result;
 }
