@@ -263,6 +263,22 @@ describe("an instance", () => {
   });
 });
 
+describe("who subscribes to an instance that runs", () => {
+  it("is told as it goes on, to its end", async () => {
+    await operate("live", ["create", { id: "live", params: {} }]);
+    await statusOf("live", "waiting");
+    const told = platform.call("subscriber", { json: "live" });
+    await sleep(300);
+    await operate("live", ["sendEvent", { type: "go" }]);
+    const types = ((await told).json as { type: string }[]).map(({ type }) => type);
+    expect(types.slice(-3)).toStrictEqual([
+      "attempt_completed",
+      "step_completed",
+      "workflow_completed",
+    ]);
+  });
+});
+
 describe("a step of code", () => {
   it("puts into the store of its run, with its result or not at all", async () => {
     const answer = await platform.call("keeper", { json: null });

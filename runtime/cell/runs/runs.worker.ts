@@ -323,6 +323,7 @@ export class Runs implements RunsDesk {
     const desk = {
       coordinator: this.#coordinator,
       log: this.#log,
+      waiters: this.#lineWaiters,
       hold: (run: RunHome, given: unknown) => this.#jobs.hold(run, given),
       holdInput: (run: RunHome, given: unknown) => this.#jobs.holdInput(run, given),
       resolve: (run: { readonly namespace: string }, held: Held) => this.#jobs.resolve(run, held),
