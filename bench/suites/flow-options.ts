@@ -24,6 +24,8 @@ export interface FlowOptions {
   readonly recoveryRuns: number;
   /** Numbers of waiting runs at which memory is read. */
   readonly waiting: readonly number[];
+  /** Reads of memory, of which the least counts. */
+  readonly memoryReads: number;
   readonly quick: boolean;
 }
 
@@ -33,8 +35,8 @@ const SIZES_OF = { chain: [1, 2, 6, 50], fan: [10, 100, 1_000] };
 export const FLOWS_FULL_RUN: FlowOptions = {
   clients: CLIENTS,
   sizes: SIZES_OF,
-  rounds: 9,
-  shapeRounds: 8,
+  rounds: 8,
+  shapeRounds: 6,
   warmUpMs: 2_000,
   oneClientMs: 500,
   manyClientsMs: 900,
@@ -46,6 +48,7 @@ export const FLOWS_FULL_RUN: FlowOptions = {
   recoveries: 7,
   recoveryRuns: 32,
   waiting: [1_000, 10_000, 30_000, 60_000, 100_000],
+  memoryReads: 3,
   quick: false,
 };
 
@@ -53,17 +56,18 @@ export const FLOWS_QUICK_RUN: FlowOptions = {
   clients: CLIENTS,
   sizes: SIZES_OF,
   rounds: 2,
-  shapeRounds: 2,
-  warmUpMs: 500,
-  oneClientMs: 300,
-  manyClientsMs: 400,
+  shapeRounds: 1,
+  warmUpMs: 300,
+  oneClientMs: 200,
+  manyClientsMs: 300,
   shapeMs: 40,
   shapeRepeats: 8,
   creationMs: 200,
-  diskPoints: 3,
-  diskMs: 600,
-  recoveries: 2,
+  diskPoints: 2,
+  diskMs: 500,
+  recoveries: 1,
   recoveryRuns: 16,
-  waiting: [1_000, 4_000, 8_000],
+  waiting: [500, 1_500, 3_000],
+  memoryReads: 1,
   quick: true,
 };

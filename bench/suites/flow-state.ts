@@ -16,7 +16,6 @@ import { answerOf } from "./flow-shapes.ts";
 
 const CLIENTS = 32;
 const SETTLE_MS = 1_000;
-const READS = 3;
 /** Length of the chains that are in flight when their cell is killed; a step takes 20 ms. */
 const CHAIN_STEPS = 60;
 /** Longest wait for runs to begin, and to end. */
@@ -159,15 +158,15 @@ export async function measureWaiting(state: State): Promise<void> {
       }
     };
     await Promise.all(Array.from({ length: STARTERS }, startSome));
-    const anonymousBytes = await settledMemory(platform);
+    const anonymousBytes = await settledMemory(platform, options.memoryReads);
     journal.add({ type: "waiting", target: "isola, step", runs, anonymousBytes });
   }
 }
 
 /** The least of a few reads: what is garbage goes sooner or later. */
-async function settledMemory(platform: FlowPlatform): Promise<number> {
+async function settledMemory(platform: FlowPlatform, times: number): Promise<number> {
   const reads: number[] = [];
-  for (let read = 0; read < READS; read++) {
+  for (let read = 0; read < times; read++) {
     await sleep(SETTLE_MS);
     const pid = cellOf(platform);
     const memory = pid === undefined ? undefined : memoryOf(pid);
