@@ -6,9 +6,9 @@
  *    is alone has all of it. A namespace below its share never waits for another one's attempts.
  * D2 A window follows the thread: it grows while something waits for it and turns come when they
  *    are due, and shrinks while they come late. So attempts that wait for others are many at once,
- *    and those that compute are few. Where namespaces share the thread there is a window of its own,
- *    which bears much less lateness, and a namespace begins little in one turn: the thread has time
- *    for the others.
+ *    and those that compute are few. Where namespaces share the thread there is a window of its
+ *    own, which bears much less lateness, and a namespace begins little in one turn: the thread has
+ *    time for the others.
  * D3 Nothing is dropped (G8): what was put in stays until it is taken or withdrawn.
  */
 
