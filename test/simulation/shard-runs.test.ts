@@ -8,7 +8,7 @@
 import { describe, expect, it } from "vitest";
 import { killsOf, playSeed } from "../support/run-seeds.ts";
 
-const RUNS = Number(process.env["ISOLA_RUNS"] ?? 1_000);
+const RUNS = Number(process.env["ISOLA_RUNS"] ?? 2_000);
 const FIRST = Number(process.env["ISOLA_SEED"] ?? 1);
 const TIMEOUT_MS = Math.max(120_000, 200 * RUNS);
 

@@ -59,7 +59,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     what: "a run's result outlives its job",
     file: RUN_STORE,
-    line: "      if (job === run.id) quietly(() => this.#store.keepHeld(run.namespace, job, key));",
+    line: "quietly(() => (isKept = this.#store.keepHeld(run.namespace, job, key)));",
   },
   {
     what: "a run that begins anew begins with nothing",

@@ -119,10 +119,7 @@ export class RunJobs implements RunStore {
     this.#attempts.delete(run.id);
     this.#remakes.delete(run.id);
     if (!this.#jobs.has(run.id)) return;
-    for (const ref of refsOf(output)) {
-      const { job, key } = placeOf(ref);
-      if (job === run.id) quietly(() => this.#store.keepHeld(run.namespace, job, key));
-    }
+    if (output) this.#keep(run, output);
     if (status !== "failed") this.#ended(run);
   }
 
@@ -302,6 +299,18 @@ export class RunJobs implements RunStore {
     throw attemptEnded(id, step);
   }
 
+  /** Of what is lost already, what it can be made of again (G5). */
+  #keep(run: RunHome, held: Held): void {
+    if ("parts" in held) for (const [, part] of held.parts) this.#keep(run, part);
+    if (!("ref" in held)) return;
+    const { job, key } = placeOf(held.ref);
+    let isKept = false;
+    if (job === run.id) {
+      quietly(() => (isKept = this.#store.keepHeld(run.namespace, job, key)));
+    }
+    if (!isKept && held.by) this.#keep(run, held.by.input);
+  }
+
   #isOpen(namespace: string, id: string): boolean {
     let isOpen = false;
     quietly(() => {
@@ -380,12 +389,6 @@ function producersIn(held: Held): number {
 function placeOf(ref: string): { readonly job: string; readonly key: string } {
   const at = ref.indexOf("/");
   return { job: ref.slice(0, at), key: ref.slice(at + 1) };
-}
-
-function* refsOf(held: Held | undefined): Generator<string> {
-  if (!held) return;
-  if ("ref" in held) yield held.ref;
-  if ("parts" in held) for (const [, part] of held.parts) yield* refsOf(part);
 }
 
 function keyOf({ step, token }: { readonly step: string; readonly token: number }): string {
