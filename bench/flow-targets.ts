@@ -16,12 +16,16 @@ export const STEPS = ["classify", ...KINDS, "say", "increment"] as const;
 export const COMPOSITIONS = ["fizzbuzz", "chain", "fan"] as const;
 export type Composition = (typeof COMPOSITIONS)[number];
 
+/** Of the code form. */
+const CLASSES = { fizzbuzz: "Fizzbuzz", chain: "Chain", fan: "Fan" } as const;
+
 export const FLOW_TARGETS = [
   "prototype, step",
   "prototype, run",
   "by hand",
   "isola, step",
   "isola, run",
+  "isola, code",
   "restate",
   "bundled",
 ] as const;
@@ -148,6 +152,8 @@ export async function deployFlows({ client }: Pick<IsolaTarget, "client">): Prom
   for (const composition of COMPOSITIONS) {
     const byHand = `export { ${composition} as default } from "./flow-by-hand.ts";`;
     await deployCode(client, `${composition}-by-hand`, await bundleOfLine(byHand));
+    const code = `export { ${CLASSES[composition]} as default } from "./flow-code.ts";`;
+    await deployCode(client, `${composition}-code`, await bundleOfLine(code));
     for (const durability of ["step", "run"]) {
       const made = `import { ${composition} } from "./flow-workflows.ts";
 export default ${composition}("${durability}");`;
@@ -187,6 +193,7 @@ export async function startFlows(
       { name: "by hand", urls: of("by-hand"), processes },
       { name: "isola, step", urls: of("step"), startUrl: start("step"), processes },
       { name: "isola, run", urls: of("run"), startUrl: start("run"), processes },
+      { name: "isola, code", urls: of("code"), startUrl: start("code"), processes },
     ],
     stop,
   };

@@ -88,6 +88,7 @@ function rateFigures(journal: Journal): readonly Figure[] {
     ...ratio("isola, step", "restate", 32, { atLeast: 8 }),
     ...ratio("isola, step", "bundled", 32, { atLeast: 20 }),
     ...ratio("isola, run", "prototype, run", 32),
+    ...ratio("isola, code", "prototype, step", 32),
     ...ratio("isola, step", "by hand", 32),
     ...ratio("isola, step", "restate", 1),
     ...ratio("isola, step", "restate", 128),
@@ -137,12 +138,12 @@ function creationFigures(journal: Journal): readonly Figure[] {
 }
 
 function stateFigures(journal: Journal): readonly Figure[] {
-  const disk = (target: FlowTargetName): Figure[] => {
+  const disk = (target: FlowTargetName, aim?: Aim): Figure[] => {
     const records = journal.of("disk").filter((record) => record.target === target);
     if (records.length < 2) return [];
     const slope = slopeOf(records.map(({ runs, bytes }) => [runs, bytes])) / KIB;
     const name = `on disk per finished run: ${target}`;
-    return [{ name, value: slope, unit: "KiB", aim: { atMost: 10 } }];
+    return [{ name, value: slope, unit: "KiB", ...(aim && { aim }) }];
   };
   const records = journal.of("waiting");
   const points = records.map((record): [number, number] => [record.runs, record.anonymousBytes]);
@@ -155,8 +156,9 @@ function stateFigures(journal: Journal): readonly Figure[] {
   const recoveries = journal.of("recovery");
   const sinceMs = recoveries.map(({ firstStepMs, restartMs }) => firstStepMs - restartMs);
   return [
-    ...disk("isola, step"),
-    ...disk("isola, run"),
+    ...disk("isola, step", { atMost: 10 }),
+    ...disk("isola, run", { atMost: 10 }),
+    ...disk("isola, code"),
     ...(points.length < 2 ? [] : [memory]),
     ...figure(
       "kill -9 of the cell → first further step",

@@ -25,6 +25,7 @@ const TARGETS = [
   "by hand",
   "isola, step",
   "isola, run",
+  "isola, code",
   ...(restateVersion() === undefined ? [] : ["restate"]),
   "bundled",
 ];
