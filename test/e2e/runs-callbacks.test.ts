@@ -280,14 +280,16 @@ describe("a receiver that never answers", () => {
   }, 30_000);
 });
 
+/** What is logged of the callback that nobody takes. */
+async function linesOfRefused(): Promise<string[]> {
+  const all = await platform.client.logs({ function: "add" });
+  return all.filter(({ callId }) => callId === refused).map(({ text }) => text);
+}
+
 describe("a receiver that takes nothing", () => {
   it("is given up after the time that the operator sets", async () => {
-    const lines = async (): Promise<string[]> => {
-      const all = await platform.client.logs({ function: "add" });
-      return all.filter(({ callId }) => callId === refused).map(({ text }) => text);
-    };
-    await until(async () => (await lines()).length > 0, 20_000);
-    const [line] = await lines();
+    await until(async () => (await linesOfRefused()).length > 0, 20_000);
+    const [line] = await linesOfRefused();
     expect(line).toMatch(/^given up: callback to .* after 4 attempts: .* status 418$/);
     expect(receiver.at("/refused")).toHaveLength(4);
   }, 30_000);

@@ -170,14 +170,14 @@ describe("replays", () => {
   });
 });
 
-describe("sleeps until a time", () => {
-  const until: Code = async (step) => {
-    await step.sleep("past", -1).catch((error: Error) => step.do("caught", () => error.message));
-    return step.do("after", () => "after");
-  };
+const untilThePast: Code = async (step) => {
+  await step.sleep("past", -1).catch((error: Error) => step.do("caught", () => error.message));
+  return step.do("after", () => "after");
+};
 
+describe("sleeps until a time", () => {
   it("fail when it has passed, and can be caught", async () => {
-    const world = await ended(until);
+    const world = await ended(untilThePast);
     expect(world.output).toBe("after");
     expect([...world.ledger.keys()]).toContain("0-1/do:caught-1");
   });
