@@ -53,12 +53,13 @@ export async function callFunction(
   const chain = checkChain(caller.envelope, request.name);
   const target = chooseTarget(cell, route, request.options);
   const envelope = subEnvelope(cell, caller.envelope, chain, request.name, target);
-  keepAlone(cell, caller.envelope, envelope);
-  const startedAtMs = cell.now();
+  // Its run is made by others: it is nobody's company here.
   if (isWorkflow(target.form)) {
     const call = { envelope, target, input: request.input, ...attemptOf(cell, caller) };
     return startWorkflow(cell, call);
   }
+  keepAlone(cell, caller.envelope, envelope);
+  const startedAtMs = cell.now();
   const driven = mustLeave(cell, envelope, target)
     ? await forwarded(cell, { envelope, target, caller, request })
     : await driveCall(cell, ctx, {

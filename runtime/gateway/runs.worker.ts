@@ -38,6 +38,8 @@ import { sleep } from "./system-timers.worker.ts";
 /** How long a cell that restarts is waited for, and between two tries. */
 const PATIENCE_MS = 5_000;
 const PAUSE_MS = 200;
+/** What took longer reached its shard: a cell that is away is known at once. */
+const THOUGHT_MS = 500;
 const KEY_MAX_CHARACTERS = 256;
 const FRAME_TYPE = "application/octet-stream";
 
@@ -170,7 +172,7 @@ async function ask(
       const error = thrown instanceof IsolaError ? thrown : brokeOff(thrown);
       const nowMs = clock.now();
       // A question that the shard took and thought about found it there.
-      if (nowMs - askedAtMs > PATIENCE_MS) awaySinceMs = nowMs;
+      if (nowMs - askedAtMs > THOUGHT_MS) awaySinceMs = nowMs;
       awaySinceMs = Math.min(awaySinceMs, nowMs);
       const isAway = error.code === "CELL_LOST" || error.code === "CELL_RESTARTING";
       if (!isAway || nowMs - awaySinceMs > PATIENCE_MS) throw error;

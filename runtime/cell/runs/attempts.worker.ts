@@ -17,7 +17,7 @@ import type {
   RunReport,
   RunRequest,
 } from "../../../workflow/index.ts";
-import { afterThisTick } from "../shard/system-timers.worker.ts";
+import { afterPause, afterThisTick } from "../shard/system-timers.worker.ts";
 import { DispatchQueue } from "./dispatch-queue.ts";
 import type { Attempter, Attempters, Dispatch, EffectOf, RunsDesk } from "./performers.ts";
 import { Spread } from "./spread.ts";
@@ -25,6 +25,9 @@ import { STAYS, cellsBeside } from "./stays.ts";
 
 /** Runs of a namespace with attempts, and the octets of these attempts' requests. */
 export const ROOM = { runs: 2_000, bytes: 32 * 1024 * 1024 } as const;
+
+/** Between two looks at what waits while nothing begins or ends. */
+const LOOK_MS = 10;
 
 interface Job {
   readonly key: string;
@@ -57,6 +60,7 @@ export class Attempts {
   #unplaced: Job[] = [];
   readonly #loads = new Map<string, Load>();
   #isTurnAhead = false;
+  #isLookAhead = false;
 
   constructor(seams: AttemptsSeams) {
     this.#seams = seams;
@@ -104,6 +108,19 @@ export class Attempts {
       this.#place(job);
     }
     if (!this.#isTurnAhead && (hasBegun || this.#queue.isHeld)) this.#turnLater();
+    // What waits while all that is under way only waits, too, has a larger window soon.
+    else if (!this.#isLookAhead && this.#queue.size > 0) this.#lookLater();
+  }
+
+  #lookLater(): void {
+    this.#isLookAhead = true;
+    const dueMs = systemClock.now() + LOOK_MS;
+    afterPause(() => {
+      const nowMs = systemClock.now();
+      this.#isLookAhead = false;
+      this.#queue.turn(Math.max(0, nowMs - dueMs), nowMs);
+      this.#go();
+    }, LOOK_MS);
   }
 
   #place(job: Job): void {

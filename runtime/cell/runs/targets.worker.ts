@@ -58,7 +58,7 @@ async function askedTarget(cell: Cell, wanted: TargetName): Promise<RouteTarget>
   await cell.routing();
   const live = liveTarget(cell, wanted);
   if (live) return live;
-  if (version === undefined && !isElsewhere(cell, namespace)) throw notFound(wanted);
+  // A change of routing may be on its way here still: the gateway knows.
   const key = `${namespace}/${name}@${String(version)}`;
   const known = kept.get(key);
   if (known && known.untilMs > cell.now()) return known.target;
@@ -66,13 +66,6 @@ async function askedTarget(cell: Cell, wanted: TargetName): Promise<RouteTarget>
   if (kept.size >= KEPT_MAX) kept.clear();
   kept.set(key, { target, untilMs: cell.now() + KEPT_MS });
   return target;
-}
-
-function notFound({ namespace, name }: TargetName): IsolaError {
-  return new IsolaError("FUNCTION_NOT_FOUND", {
-    attempted: `call ${name} in a run`,
-    found: `no such function in namespace ${namespace}`,
-  });
 }
 
 /** What is known of a workflow that a run invokes, without asking anybody. */

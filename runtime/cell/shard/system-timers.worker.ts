@@ -11,6 +11,11 @@ export function afterThisTick(callback: () => void): void {
   setTimeout(callback, 0);
 }
 
+/** Calls back after that long. */
+export function afterPause(callback: () => void, pauseMs: number): void {
+  setTimeout(callback, pauseMs);
+}
+
 /** Resolves then. */
 export function nextTick(): Promise<void> {
   return new Promise((resolve) => afterThisTick(resolve));
