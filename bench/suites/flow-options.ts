@@ -24,6 +24,8 @@ export interface FlowOptions {
   readonly recoveryRuns: number;
   /** Numbers of waiting runs at which memory is read. */
   readonly waiting: readonly number[];
+  /** How long runs are begun before, so that the heap is as large as work makes it. */
+  readonly memoryWarmUpMs: number;
   /** Reads of memory, of which the least counts. */
   readonly memoryReads: number;
   readonly quick: boolean;
@@ -48,6 +50,7 @@ export const FLOWS_FULL_RUN: FlowOptions = {
   recoveries: 7,
   recoveryRuns: 32,
   waiting: [1_000, 10_000, 30_000, 60_000, 100_000],
+  memoryWarmUpMs: 20_000,
   memoryReads: 3,
   quick: false,
 };
@@ -68,6 +71,7 @@ export const FLOWS_QUICK_RUN: FlowOptions = {
   recoveries: 1,
   recoveryRuns: 16,
   waiting: [500, 1_500, 3_000],
+  memoryWarmUpMs: 1_000,
   memoryReads: 1,
   quick: true,
 };

@@ -49,6 +49,7 @@ describe("isola bench flows", () => {
       recoveries: 1,
       recoveryRuns: 4,
       waiting: [20, 40],
+      memoryWarmUpMs: 100,
     };
     const file = join(folder, "flows.ndjson");
     const { report } = await runFlows(smallest, () => undefined, file);
