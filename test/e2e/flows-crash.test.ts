@@ -22,14 +22,15 @@ beforeAll(async () => {
     const name = (request.url ?? "").slice(1);
     const isHeld = name.includes("-held-") && !ledger.some((one) => one.name === name);
     ledger.push({ name, key: String(request.headers["idempotency-key"]) });
-    // The first attempt is under way until its cell dies.
-    if (!isHeld) response.end(JSON.stringify(name));
+    response.end(JSON.stringify(isHeld));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   url = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`;
   const note = `async ({ name, ms }, ctx) => {
-    await fetch("${url}/" + name, { headers: { "idempotency-key": ctx.idempotencyKey } });
-    await new Promise((resolve) => setTimeout(resolve, ms));
+    const headers = { "idempotency-key": ctx.idempotencyKey };
+    const isHeld = await (await fetch("${url}/" + name, { headers })).json();
+    // The first attempt is under way until its cell dies.
+    await new Promise((resolve) => setTimeout(resolve, isHeld ? 30_000 : ms));
     return name;
   }`;
   await platform().deploy("note", `export default ${note};`);

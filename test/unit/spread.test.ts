@@ -48,6 +48,17 @@ describe("attempts of a function", () => {
     expect(spread.place("f", 0, 60_000)).toBe("away");
   });
 
+  it("do not wait for a place while the thread is free", () => {
+    const spread = new Spread();
+    ended(spread, 10, 50, 50);
+    for (let index = 0; index < 4; index += 1) spread.place("f", 0, 500);
+    expect(spread.place("f", 0, 500)).toBeUndefined();
+    spread.look(20);
+    expect(spread.place("f", 0, 520)).toBeUndefined();
+    spread.look(0);
+    expect(spread.place("f", 0, 540)).toBe("light");
+  });
+
   it("come home when they cost little again", () => {
     const spread = new Spread();
     ended(spread, 10, 50, 50);

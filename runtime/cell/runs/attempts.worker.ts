@@ -109,7 +109,8 @@ export class Attempts {
     }
     if (!this.#isTurnAhead && (hasBegun || this.#queue.isHeld)) this.#turnLater();
     // What waits while all that is under way only waits, too, has a larger window soon.
-    else if (!this.#isLookAhead && this.#queue.size > 0) this.#lookLater();
+    const isAnyWaiting = this.#queue.size > 0 || this.#unplaced.length > 0;
+    if (!this.#isLookAhead && isAnyWaiting) this.#lookLater();
   }
 
   #lookLater(): void {
@@ -118,7 +119,10 @@ export class Attempts {
     afterPause(() => {
       const nowMs = systemClock.now();
       this.#isLookAhead = false;
-      this.#queue.turn(Math.max(0, nowMs - dueMs), nowMs);
+      const lateMs = Math.max(0, nowMs - dueMs);
+      this.#queue.turn(lateMs, nowMs);
+      this.#spread.look(lateMs);
+      for (const one of this.#unplaced.splice(0)) this.#place(one);
       this.#go();
     }, LOOK_MS);
   }

@@ -38,6 +38,12 @@ export class Spread {
     this.#lateMs = lateMs;
   }
 
+  /** The same while some wait for a place: if the thread is free they need not. */
+  look(lateMs: number): void {
+    this.turn(lateMs);
+    if (lateMs < LATE_MS) this.#costMs.clear();
+  }
+
   /** Where an attempt of the function goes now; undefined: it waits for a place. */
   place(name: string, sizeBytes: number, nowMs: number): "here" | "away" | "light" | undefined {
     const costMs = this.#costMs.get(name) ?? 0;
