@@ -27,4 +27,14 @@ export {
   type TakenObject,
 } from "./store.ts";
 export { errorOf, type Fetch } from "./transport.ts";
-export { IsolaError, ERRORS, type ErrorCode } from "../contract/index.ts";
+export {
+  IsolaError,
+  ERRORS,
+  type ErrorCode,
+  type RunDetail,
+  type RunGraph,
+  type RunHistory,
+  type RunHistoryLine,
+  type RunInfo,
+  type RunList,
+} from "../contract/index.ts";

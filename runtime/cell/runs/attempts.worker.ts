@@ -9,7 +9,7 @@
  *    room there is made here.
  * A5 Runs of a namespace that has too much waiting are refused (G8): the others may start.
  */
-import { systemClock } from "../../contract/index.ts";
+import { systemClock, toIsolaError } from "../../contract/index.ts";
 import type {
   AttemptRef,
   RunHome,
@@ -20,8 +20,10 @@ import type {
 import { afterPause, afterThisTick } from "../shard/system-timers.worker.ts";
 import { DispatchQueue } from "./dispatch-queue.ts";
 import type { Attempter, Attempters, Dispatch, EffectOf, RunsDesk } from "./performers.ts";
+import { failed } from "./run-errors.ts";
 import { Spread } from "./spread.ts";
 import { STAYS, cellsBeside } from "./stays.ts";
+import { warn } from "../stdout.worker.ts";
 
 /** Runs of a namespace with attempts, and the octets of these attempts' requests. */
 export const ROOM = { runs: 2_000, bytes: 32 * 1024 * 1024 } as const;
@@ -156,11 +158,12 @@ export class Attempts {
     const { operation } = effect;
     const attempt = this.#seams.attempter(operation.op as keyof Attempters);
     const asked = place === "away" ? { ...effect, isAway: true as const } : effect;
-    let report = await attempt?.(run, request, asked, controller.signal);
+    const { signal } = controller;
+    let report = await made(attempt, { run, request, effect: asked, signal });
     const nowMs = systemClock.now();
     if (place === "away") this.#spread.cameBack(cellsBeside.count, nowMs);
     if (report?.type === "settled" && report.outcome === STAYS) {
-      report = await attempt?.(run, request, effect, controller.signal);
+      report = await made(attempt, { run, request, effect, signal });
     }
     this.#underWay.delete(key);
     if (place !== "away" && operation.op === "apply") {
@@ -194,6 +197,28 @@ export class Attempts {
     else load.runs.delete(id);
     if (load.runs.size > 0) this.#loads.set(namespace, load);
     else this.#loads.delete(namespace);
+  }
+}
+
+interface Making {
+  readonly run: RunHome;
+  readonly request: RunRequest;
+  readonly effect: Dispatch;
+  readonly signal: AbortSignal;
+}
+
+/** Attempters answer by a report; a defect of theirs fails the attempt, and holds up nobody. */
+async function made(
+  attempter: Attempter | undefined,
+  { run, request, effect, signal }: Making,
+): Promise<RunReport | undefined> {
+  try {
+    return await attempter?.(run, request, effect, signal);
+  } catch (thrown) {
+    const { step, token } = effect;
+    const error = toIsolaError(thrown, `attempt the step ${step} of the run ${run.id}`);
+    warn(error.message);
+    return { type: "settled", step, token, outcome: failed(error.toData()) };
   }
 }
 
