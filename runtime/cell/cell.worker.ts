@@ -7,6 +7,7 @@ import {
   type LogLine,
   RoutingTable,
   type ShimLine,
+  type SuspectNews,
   suspectKey,
   systemClock,
   systemRandom,
@@ -36,6 +37,7 @@ export class Cell {
   /** Versions on trial: in the probation cell they call no other. */
   alone: ReadonlySet<string> = new Set();
   readonly #table = new RoutingTable();
+  #hasHeard = false;
   #tableReady: Promise<void> | undefined;
   #hasOpened = false;
 
@@ -51,6 +53,13 @@ export class Cell {
     this.#tableReady ??= this.#readTable();
     await this.#tableReady;
     return this.#table;
+  }
+
+  /** What the gateway says of suspects. */
+  hear({ suspects, alone }: SuspectNews): void {
+    this.#hasHeard = true;
+    this.suspects = new Set(suspects);
+    this.alone = new Set(alone);
   }
 
   /** The table as it is, for changes: they apply on top of whatever is read later. */
@@ -90,7 +99,10 @@ export class Cell {
 
   async #readTable(): Promise<void> {
     try {
-      this.#table.load(await this.supply.snapshot());
+      const { suspects, alone, ...snapshot } = await this.supply.snapshot();
+      this.#table.load(snapshot);
+      // What the gateway said of itself meanwhile is newer.
+      if (!this.#hasHeard) this.hear({ suspects, alone });
     } catch (thrown) {
       this.#tableReady = undefined;
       throw thrown;

@@ -7,6 +7,7 @@ import {
   type PressureReport,
   type ProbeRequest,
   type RoutingChange,
+  type SuspectNews,
   toIsolaError,
 } from "../contract/index.ts";
 import { sweepStores } from "./call-store.worker.ts";
@@ -35,9 +36,7 @@ export async function handleControl(
     case CELL_CONTROL.pressure:
       return Response.json({ evicted: await relieve(cell, await request.json<PressureReport>()) });
     case CELL_CONTROL.suspects: {
-      const news = await request.json<{ suspects: string[]; alone: string[] }>();
-      cell.suspects = new Set(news.suspects);
-      cell.alone = new Set(news.alone);
+      cell.hear(await request.json<SuspectNews>());
       return noContent();
     }
     case CELL_CONTROL.disk:

@@ -50,12 +50,15 @@ export interface LoadedIsolate {
   readonly loaderId: string;
   readonly supply: VersionSupply;
   readonly secretsGeneration: number;
+  readonly loadedAtMs: number;
   /** Asked by the loader only if it lost the entry (the tenant ended its own isolate). */
   readonly code: () => Promise<WorkerLoaderWorkerCode>;
 }
 
 /** A failed load is tried again after this long; not at once, so that it cannot spin. */
 const RETRY_LOAD_MS = 1_000;
+/** Longer than the cell's routing may lag behind the gateway's. */
+const SETTLED_MS = 3_000;
 /** A load that has not settled by then died with the invocation that ran it. */
 const ABANDONED_LOAD_MS = 10_000;
 
@@ -158,12 +161,14 @@ export class Isolates {
 
   /**
    * Drops idle isolates that no new call would come to: collected versions, former secrets. Those
-   * that are busy leave at a later sweep.
+   * that are busy leave at a later sweep; so do those that were loaded a moment ago, for a version
+   * that a run asked the gateway for may be ahead of the cell's own table.
    */
   sweep(isCurrent: (isolate: LoadedIsolate) => boolean): Promise<number> {
     const stale: string[] = [];
     for (const [key, isolate] of this.#isolates) {
-      if (isolate.kind === "loaded" && !isCurrent(isolate)) stale.push(key);
+      if (isolate.kind !== "loaded" || isCurrent(isolate)) continue;
+      if (this.#now() - isolate.loadedAtMs >= SETTLED_MS) stale.push(key);
     }
     return this.#evict(stale);
   }
@@ -201,6 +206,7 @@ export class Isolates {
       loaderId,
       supply,
       secretsGeneration: call.sg,
+      loadedAtMs: this.#now(),
       code,
     };
     const suspect = suspectKey(ns, fn, v);

@@ -6,12 +6,12 @@ import {
   type InstanceReply,
   IsolaError,
   type RouteTarget,
-  type RoutingSnapshot,
   type RunReply,
   type RunStartAsked,
   type RunTold,
   STORE_ROUTE,
   SUPPLY,
+  type SuppliedRouting,
   type SuppliedVersion,
   type TelemetryBatch,
   frame,
@@ -31,7 +31,7 @@ export class SupplyClient {
     this.#supply = supply;
   }
 
-  snapshot(): Promise<RoutingSnapshot> {
+  snapshot(): Promise<SuppliedRouting> {
     return this.#get(SUPPLY.snapshot, {});
   }
 

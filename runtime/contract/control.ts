@@ -80,6 +80,12 @@ export interface PressureReport {
 /** `namespace/function@version`. */
 export type SuspectKey = string;
 
+/** What cells must know: whose calls leave them, and who calls nobody from the probation cell. */
+export interface SuspectNews {
+  readonly suspects: readonly SuspectKey[];
+  readonly alone: readonly SuspectKey[];
+}
+
 export function suspectKey(namespace: string, name: string, version: number): SuspectKey {
   return `${namespace}/${name}@${version}`;
 }

@@ -95,6 +95,7 @@ export {
   type ProbeReply,
   type PressureReport,
   type SuspectKey,
+  type SuspectNews,
   type CellState,
   type CellInfo,
   type CellsReport,
@@ -297,6 +298,7 @@ export {
   type ModuleKind,
   type BundleModule,
   type Bundle,
+  type SuppliedRouting,
   type SuppliedVersion,
   type VersionSupply,
 } from "./supply.ts";

@@ -5,10 +5,11 @@
  * All bodies are JSON unless said otherwise; errors are `ErrorData` with the catalogue's status.
  */
 import type { ResolvedConfig } from "./function-config.ts";
-import type { FunctionForm } from "./routing.ts";
+import type { SuspectNews } from "./control.ts";
+import type { FunctionForm, RoutingSnapshot } from "./routing.ts";
 
 export const SUPPLY = {
-  /** GET → `RoutingSnapshot` of the group. */
+  /** GET → `SuppliedRouting` of the group. */
   snapshot: "/routing",
   /** GET ?ns=&fn=&v= → `SuppliedVersion`. */
   version: "/version",
@@ -71,3 +72,6 @@ export interface SuppliedVersion {
   readonly supply: VersionSupply;
   readonly bundle: Bundle;
 }
+
+/** A cell knows whom it must not run before it goes on with runs that a death has ended. */
+export type SuppliedRouting = RoutingSnapshot & SuspectNews;

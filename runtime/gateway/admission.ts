@@ -5,7 +5,7 @@
  * A1 Calls in flight in a group never exceed its capacity; a slot is chosen by fewest in flight.
  * A2 Waiting calls are served round-robin over namespaces, first come first served within one: a
  *    namespace that floods the queue waits behind itself. In front of the probation cell, where one
- *    runs at a time, functions take turns.
+ *    runs at a time, functions take turns; who waits there for a run lends the run its place.
  * A3 Every bound refuses with a code and a time to come back; nothing waits beyond its bound.
  * A4 Each lease is released once; a second release is ignored. What is counted in is counted out.
  */
@@ -64,6 +64,7 @@ export class Admission {
   readonly #pool: AdmissionPool;
   readonly #groups = new Map<CellGroup, GroupState>();
   readonly #perSlot = new Map<number, number>();
+  readonly #lent = new Map<number, number>();
   readonly #perNamespace = new Map<string, number>();
   readonly #perFunction = new Map<string, number>();
   readonly #buckets = new Map<string, Bucket>();
@@ -111,6 +112,22 @@ export class Admission {
     return this.#enqueue(request, group);
   }
 
+  /**
+   * Somebody who runs in the slot waits for others: until it takes its place back they may run
+   * there, or it would wait for ever where one runs at a time.
+   *
+   * @returns takes the place back; once.
+   */
+  lend(group: CellGroup, slot: number): () => void {
+    add(this.#lent, slot, 1);
+    this.pump(group);
+    let isLent = true;
+    return () => {
+      if (isLent) add(this.#lent, slot, -1);
+      isLent = false;
+    };
+  }
+
   /** Serves the queues after the pool changed. */
   pump(groupName: CellGroup): void {
     const group = this.#groups.get(groupName);
@@ -143,7 +160,7 @@ export class Admission {
     let best: number | undefined;
     let fewest = bound;
     for (const slot of this.#pool.upSlots(group)) {
-      const count = this.#perSlot.get(slot) ?? 0;
+      const count = (this.#perSlot.get(slot) ?? 0) - (this.#lent.get(slot) ?? 0);
       if (slot !== avoid && count < fewest) {
         best = slot;
         fewest = count;

@@ -7,6 +7,7 @@ import {
   type EnvelopeCarrier,
   IsolaError,
   PRIVATE_PREFIX,
+  PROBATION_SLOT,
   REPLY_HEADER,
   SUPPLY,
   isErrorCode,
@@ -15,7 +16,8 @@ import {
   toIsolaError,
   unpackEnvelope,
 } from "../contract/index.ts";
-import { Departure } from "./dispatcher.worker.ts";
+import { PROBATION_GROUP } from "./cell-pool.ts";
+import { Departure, type Dispatcher } from "./dispatcher.worker.ts";
 import { errorResponse } from "./error-response.ts";
 import { gatewayOf } from "./gateway.worker.ts";
 import { pathOf } from "./resolve-call.ts";
@@ -39,7 +41,9 @@ export async function callFromCell(
     if (!route || !target) throw notFound(envelope);
     if (target.quarantined) throw quarantined(envelope);
     if (isWorkflow(target.form)) {
-      const { found, body } = await runForCell(state, request, envelope, target);
+      const { found, body } = await waiting(dispatcher, slot, request.signal, () =>
+        runForCell(state, request, envelope, target),
+      );
       if (found.error) throw failureOf(found);
       return answerRun(found, body);
     }
@@ -72,6 +76,24 @@ export async function callFromCell(
     });
   } catch (thrown) {
     return asCallAnswer(toIsolaError(thrown, "place a call between functions"));
+  }
+}
+
+/** What the run has to do in the probation cell is done in the turn of who waits for it there. */
+async function waiting<T>(
+  { admission }: Dispatcher,
+  slot: number,
+  signal: AbortSignal,
+  run: () => Promise<T>,
+): Promise<T> {
+  if (slot !== PROBATION_SLOT) return run();
+  const takeBack = admission.lend(PROBATION_GROUP, slot);
+  // A handler that the runtime drops with its cell runs no `finally`.
+  signal.addEventListener("abort", takeBack);
+  try {
+    return await run();
+  } finally {
+    takeBack();
   }
 }
 

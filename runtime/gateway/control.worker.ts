@@ -5,6 +5,7 @@ import {
   GATEWAY_CONTROL,
   type HostMetrics,
   LIMITS,
+  type SuspectNews,
   type Verdict,
   parseSuspectKey,
   toIsolaError,
@@ -14,7 +15,7 @@ import { reportBug } from "./report-bug.worker.ts";
 import type { GatewayState } from "./state.worker.ts";
 import type { StoreMeter } from "./store-meter.worker.ts";
 import { endLostJobs } from "./store-from-cell.worker.ts";
-import type { SuspectNews, VerdictEffect } from "./suspects.ts";
+import type { VerdictEffect } from "./suspects.ts";
 import { sleep } from "./system-timers.worker.ts";
 
 export interface ControlParts {

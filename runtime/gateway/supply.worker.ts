@@ -11,12 +11,13 @@ import {
   pickTarget,
   toIsolaError,
   type RouteTarget,
-  type RoutingSnapshot,
+  type SuppliedRouting,
 } from "../contract/index.ts";
 import { importSealKey, namespaceNotFound, unsealSecret } from "../registry/index.ts";
 import { callFromCell } from "./call-from-cell.worker.ts";
 import { composeCallback, hearOfCallback } from "./callbacks.worker.ts";
 import { instancesFromCell } from "./instances-from-cell.worker.ts";
+import { gatewayOf } from "./gateway.worker.ts";
 import { reportBug } from "./report-bug.worker.ts";
 import { readBytes } from "./request-body.ts";
 import { attemptFromCell } from "./run-attempt.worker.ts";
@@ -89,7 +90,7 @@ async function answer(path: string, asked: SupplyRequest): Promise<Response> {
 }
 
 /** From this snapshot on the cell is owed every change: no await between the two. */
-function beginFeed({ state, slot }: SupplyRequest): RoutingSnapshot {
+function beginFeed({ state, slot }: SupplyRequest): SuppliedRouting {
   if (slot !== PROBATION_SLOT && !state.cellInfo(slot)) {
     throw new IsolaError("CELL_RESTARTING", {
       attempted: `give cell ${slot} its routing`,
@@ -100,7 +101,9 @@ function beginFeed({ state, slot }: SupplyRequest): RoutingSnapshot {
   const all = state.table.snapshot();
   const revisions = new Map(all.namespaces.map((row) => [row.namespace, row.revision]));
   state.spreader.begin(slot, revisions);
-  return state.table.snapshot((row) => state.sees(slot, row.namespace));
+  const { dispatcher } = gatewayOf(() => state.bindings);
+  const snapshot = state.table.snapshot((row) => state.sees(slot, row.namespace));
+  return { ...snapshot, ...dispatcher.suspects.current() };
 }
 
 /** @throws IsolaError `NAMESPACE_NOT_FOUND` for namespaces of another group. */

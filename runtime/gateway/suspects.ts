@@ -18,6 +18,7 @@ import {
   LIMITS,
   PROBATION_SLOT,
   type SuspectKey,
+  type SuspectNews,
   type Verdict,
   suspectKey,
 } from "../contract/index.ts";
@@ -30,12 +31,6 @@ export interface VerdictEffect {
   readonly convicted?: SuspectKey;
   /** To be quarantined now; `forget` it when that is done. */
   readonly quarantine?: SuspectKey;
-}
-
-/** What cells must know: whose calls leave them, and who calls nobody from the probation cell. */
-export interface SuspectNews {
-  readonly suspects: readonly SuspectKey[];
-  readonly alone: readonly SuspectKey[];
 }
 
 /** A death this soon after another that convicted nobody is one of a series (W4). */
@@ -88,6 +83,10 @@ export class Suspects {
   /** What the cells are about to be told. */
   tell(): SuspectNews {
     this.#isTold = true;
+    return this.current();
+  }
+
+  current(): SuspectNews {
     const { keys } = this;
     return { suspects: keys, alone: keys.filter((key) => this.isOnTrial(key)) };
   }

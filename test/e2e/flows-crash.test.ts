@@ -6,7 +6,7 @@ import { type Server, createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { killCell, processOf } from "../support/cells.ts";
+import { cellOf, processOf } from "../support/cells.ts";
 import { usePlatform } from "../support/platform.ts";
 import { until } from "../support/until.ts";
 
@@ -54,9 +54,10 @@ function noted(prefix: string): { name: string; key: string }[] {
   return ledger.filter(({ name }) => name.startsWith(prefix));
 }
 
+/** At one moment: what is made again in the other cell would end there once more. */
 async function killCells(): Promise<void> {
-  await killCell(platform(), 0);
-  await killCell(platform(), 1);
+  const cells = await Promise.all([0, 1].map((slot) => cellOf(platform(), slot)));
+  for (const { pid } of cells) if (pid !== undefined) process.kill(pid, "SIGKILL");
 }
 
 const TWO_STEPS = (name: string): string => `
@@ -127,8 +128,8 @@ describe("a crash of the cells", () => {
     await until(() => noted("inner").length === 1);
     await killCells();
     expect((await waiting).json).toBe("inner");
-    // The attempt that was made again found the run that it had begun.
-    expect(noted("inner")).toHaveLength(1);
+    // The attempt that was made again found the run that it had begun: another one has other keys.
+    expect(new Set(noted("inner").map(({ key }) => key)).size).toBe(1);
   }, 60_000);
 });
 
@@ -243,7 +244,7 @@ describe("a fan-out", () => {
   it("whose steps keep the thread busy is shared with the other cell", async () => {
     await platform().deploy("spins-a-while", SPIN);
     await flow("fan", FAN);
-    const json = { width: 60, work: 4_000_000 };
+    const json = { width: 40, work: 20_000_000 };
     const answer = await platform().http.call("/function/fan", { json, withinMs: 60_000 });
     expect([answer.status, answer.json], answer.text).toEqual([200, 2]);
   }, 60_000);

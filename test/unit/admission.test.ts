@@ -44,6 +44,22 @@ describe("admission", () => {
     expect(admission.queued).toBe(1);
   });
 
+  it("lets others have the place of who waits for them, until it is taken back", async () => {
+    const admission = new Admission(pool([0]));
+    const inProbation = () => admission.admit(request({ group: PROBATION_GROUP }), 0);
+    const [outer, inner] = [inProbation(), inProbation()];
+    if (!isLease(outer) || isLease(inner)) throw new Error("one at a time");
+    const takeBack = admission.lend(PROBATION_GROUP, outer.slot);
+    const lease = await inner.lease;
+    expect(isLease(inProbation())).toBe(false);
+    takeBack();
+    takeBack();
+    lease.release();
+    expect([admission.inFlight, admission.queued]).toEqual([1, 1]);
+    outer.release();
+    expect([admission.inFlight, admission.queued]).toEqual([1, 0]);
+  });
+
   it("runs one call at a time in the probation group", () => {
     const admission = new Admission(pool([0]));
     expect(isLease(admission.admit(request({ group: PROBATION_GROUP }), 0))).toBe(true);
