@@ -181,27 +181,6 @@ export interface CallbackTold {
   readonly text: string;
 }
 
-/** Head of a question for a callback's text; the octets behind it are the body of `found`. */
-export interface CallbackAsked {
-  readonly found: RunFound;
-  readonly startedAtMs: number;
-  readonly endedAtMs: number;
-}
-
-/** Head of the answer; the octets are the callback's body. */
-export interface CallbackText {
-  readonly headers: readonly (readonly [name: string, value: string])[];
-}
-
-/** What became of a callback, for metrics and logs. */
-export interface CallbackTold {
-  readonly run: string;
-  readonly namespace: string;
-  readonly function: string;
-  readonly result: "delivered" | "failed" | "givenUp";
-  readonly text: string;
-}
-
 const LENGTH_BYTES = 4;
 
 export function frame(head: unknown, body: Uint8Array): Uint8Array<ArrayBuffer> {
